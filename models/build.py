@@ -1,0 +1,34 @@
+"""From configs to a network with its initial weights."""
+
+from collections.abc import Callable
+
+from models.config import FieldError, InputSpec, ModelConfig
+from models.network import SpikingClassifier, initialize
+from models.small import small
+from models.vgg import vgg11
+from models.wide_resnet import wrn16_4
+
+ARCHITECTURES: dict[str, Callable[[ModelConfig, InputSpec], SpikingClassifier]] = {
+    "small": small,
+    "vgg11": vgg11,
+    "wrn16_4": wrn16_4,
+}
+SMALLEST_SIDE = {"small": 4, "vgg11": 8, "wrn16_4": 4}
+
+
+def build_model(config: ModelConfig, spec: InputSpec) -> SpikingClassifier:
+    """A network with fresh weights from torch's global generator, in float32 on the CPU.
+
+    Raises:
+        FieldError: The images are too small for the architecture.
+    """
+    smallest = SMALLEST_SIDE[config.architecture]
+    if min(spec.height, spec.width) < smallest:
+        raise FieldError(
+            "architecture",
+            f"{config.architecture} needs images of at least {smallest}x{smallest}, "
+            f"got {spec.height}x{spec.width}",
+        )
+    model = ARCHITECTURES[config.architecture](config, spec)
+    initialize(model)
+    return model

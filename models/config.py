@@ -1,0 +1,125 @@
+"""What decides a network: plain frozen dataclasses, checked when they are made."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+SurrogateName = Literal["triangle", "sigmoid", "arctangent"]
+EstimatorMethod = Literal["stbp", "rga", "bptr"]
+
+DEFAULT_WIDTH: dict[str, float] = {"triangle": 1.0, "sigmoid": 4.0, "arctangent": 2.0}
+"""Width of each surrogate in the released code (Eqs. (33) to (35), Appendix E)."""
+
+
+class FieldError(ValueError):
+    """A value outside its range; `field` names it, so that a reader of YAML can point at it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientEstimator:
+    """How the step function of a neuron is differentiated.
+
+    `stbp` backpropagates through time with a surrogate derivative; `rga` (Bu et al., 2023) and
+    `bptr` (Ding et al., 2022) differentiate firing rates and ignore surrogate and width.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    method: EstimatorMethod = "stbp"
+    surrogate: SurrogateName = "triangle"
+    width: float | None = None
+    """Width parameter gamma of the surrogate; omitted, the released code's."""
+
+    def __post_init__(self) -> None:
+        if self.width is not None and not 0 < self.width < float("inf"):
+            raise FieldError("width", f"expected a width above 0, got {self.width}")
+        if self.method != "stbp" and (self.width is not None or self.surrogate != "triangle"):
+            raise FieldError(
+                "method", f"{self.method} takes no surrogate and no width: remove them, or use stbp"
+            )
+
+    @property
+    def gamma(self) -> float:
+        """The width in force."""
+        return DEFAULT_WIDTH[self.surrogate] if self.width is None else self.width
+
+    @property
+    def label(self) -> str:
+        """Speaking name: `rga`, `triangle`, `triangle-0.5`."""
+        if self.method != "stbp":
+            return self.method
+        default = self.gamma == DEFAULT_WIDTH[self.surrogate]
+        return self.surrogate if default else f"{self.surrogate}-{self.gamma:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuronConfig:
+    """Integrate-and-fire neuron with hard reset to 0."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    leak: float = 1.0
+    """Fraction of the voltage kept from one time step to the next; 1 is the paper's IF neuron."""
+    threshold: float = 1.0
+    """Firing threshold, in the unit of the membrane voltage."""
+    surrogate: SurrogateName = "triangle"
+    """Surrogate derivative used in training."""
+    width: float | None = None
+    """Its width; omitted, the released code's."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.leak <= 1:
+            raise FieldError("leak", f"expected a leak from 0 to 1, got {self.leak}")
+        if not 0 < self.threshold < float("inf"):
+            raise FieldError("threshold", f"expected a threshold above 0, got {self.threshold}")
+        if self.width is not None and not 0 < self.width < float("inf"):
+            raise FieldError("width", f"expected a width above 0, got {self.width}")
+
+    @property
+    def estimator(self) -> GradientEstimator:
+        """The gradient estimator of training."""
+        return GradientEstimator(surrogate=self.surrogate, width=self.width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """A spiking network, apart from what the data set decides."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    architecture: Literal["small", "vgg11", "wrn16_4"]
+    num_timesteps: int = 8
+    """T. The paper: 8 for images, 10 for CIFAR10-DVS."""
+    encoding: Literal["direct", "poisson"] = "direct"
+    """How an image becomes T inputs; event frames are used as they are."""
+    neuron: NeuronConfig = NeuronConfig()
+    channels: tuple[int, int, int] = (16, 32, 32)
+    """Widths of the `small` network's convolutions; the other architectures have their own."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.num_timesteps, bool) or not 1 <= self.num_timesteps <= 1000:
+            raise FieldError("num_timesteps", f"expected 1 to 1000, got {self.num_timesteps}")
+        if min(self.channels) < 1:
+            raise FieldError("channels", f"expected three widths of at least 1, got {self.channels}")
+        if self.architecture != "small" and self.channels != (16, 32, 32):
+            raise FieldError("channels", f"{self.architecture} has its own widths: remove this key")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """What the data set decides about a network."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    channels: int
+    height: int
+    width: int
+    num_classes: int
+    mean: tuple[float, ...] | None = None
+    """Per channel, in [0, 1]; None leaves the input as it is (event frames)."""
+    std: tuple[float, ...] | None = None
+    frames: bool = False
+    """True if samples are (B, T, C, H, W) event frames instead of (B, C, H, W) images."""

@@ -1,0 +1,77 @@
+"""The shell that every architecture shares: normalise, encode, spike, average, classify."""
+
+# Shapes: T time steps, B batch, C channels, H height, W width, F features, K classes.
+
+import torch
+from torch import Tensor, nn
+
+from models.config import InputSpec, ModelConfig
+from models.encoding import ENCODINGS
+
+
+class Normalization(nn.Module):
+    """(x - mean) / std per channel, as the first layer, so that attacks see pixels in [0, 1]."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images, shape (B, C, H, W)."""
+        return (images - self.mean) / self.std
+
+
+class SpikingClassifier(nn.Module):
+    """A spiking network as a classifier of images in [0, 1].
+
+    Logits are the mean over T of the last linear layer's output: there is no output neuron, as
+    in the released code. The mean is taken before that layer, which is the same by linearity.
+    """
+
+    def __init__(
+        self, config: ModelConfig, spec: InputSpec, features: nn.Module, head: nn.Linear
+    ) -> None:
+        super().__init__()
+        self.config, self.spec = config, spec
+        # Poisson spikes need probabilities: the released code skips the normalisation there.
+        plain = spec.mean is None or spec.std is None or spec.frames or config.encoding == "poisson"
+        self.normalization: nn.Module = (
+            nn.Identity() if plain else Normalization(spec.mean or (), spec.std or ())
+        )
+        self.encode = ENCODINGS["frames" if spec.frames else config.encoding]
+        self.features = features
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of images.
+
+        Args:
+            images: Shape (B, C, H, W), in [0, 1]; event frames (B, T, C, H, W).
+
+        Returns:
+            Logits, shape (B, K).
+        """
+        num_timesteps = self.config.num_timesteps
+        spikes: Tensor = self.features(self.encode(self.normalization(images), num_timesteps))
+        rates = spikes.unflatten(0, (num_timesteps, -1)).mean(0)
+        logits: Tensor = self.head(rates)
+        return logits
+
+
+def initialize(model: nn.Module) -> None:
+    """Initial weights of the released code, in place.
+
+    Convolutions Kaiming-normal (fan out, ReLU gain); batch norm 1 and 0; linear layers PyTorch's
+    default with zero bias.
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.Linear) and layer.bias is not None:
+            nn.init.zeros_(layer.bias)

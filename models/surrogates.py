@@ -1,0 +1,40 @@
+"""Surrogate derivatives of the step function: what backpropagation uses in its place.
+
+Each maps the excess of the voltage over the threshold (any shape) and a width gamma to the
+derivative, same shape. Equations (33) to (35) of the paper; where the print and the released
+code differ, the code's form stands here, since the published numbers came from it.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Surrogate = Callable[[Tensor, float], Tensor]
+
+
+def triangle(excess: Tensor, gamma: float) -> Tensor:
+    """Derivative max(0, gamma - |excess|) / gamma**2; unit area, support 2 * gamma.
+
+    Eq. (33) prints 1/gamma in front, which is the same at gamma = 1 alone.
+    """
+    return (gamma - excess.abs()).clamp_min_(0.0).div_(gamma**2)
+
+
+def sigmoid(excess: Tensor, gamma: float) -> Tensor:
+    """Derivative of the logistic function of gamma * excess; unit area. Eq. (34)."""
+    fraction = torch.sigmoid(gamma * excess)
+    return gamma * fraction * (1.0 - fraction)
+
+
+def arctangent(excess: Tensor, gamma: float) -> Tensor:
+    """Derivative gamma / (2 * (1 + (pi/2 * gamma * excess)**2)); unit area. Eq. (35)."""
+    return (gamma / 2.0) / (1.0 + (math.pi / 2.0 * gamma * excess).square())
+
+
+SURROGATES: dict[str, Surrogate] = {
+    "triangle": triangle,
+    "sigmoid": sigmoid,
+    "arctangent": arctangent,
+}

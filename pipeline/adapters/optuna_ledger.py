@@ -1,0 +1,336 @@
+"""The ledger of a sweep: an Optuna study in a database, the one source of truth.
+
+Two studies: `NAME` holds what is searched; `NAME.baselines` the fixed trials, apart because
+they have no parameters, and samplers that build on the parameters all trials share (GP, QMC)
+would fall back to random draws beside them.
+"""
+
+import dataclasses
+import json
+import threading
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from pipeline.config import DIRECTIONS, SpaceConfig, TrialConfig
+from pipeline.errors import ConfigError
+from pipeline.fingerprint import fingerprint
+from pipeline.records import Outcome, Phase, TrialRow
+from pipeline.search.rules import applies
+from pipeline.search.space import ParameterConfig, grid
+
+ROW = "row"
+SPACE_HASH = "space_hash"
+STRATEGY = "strategy"
+
+
+def _distribution(parameter: ParameterConfig) -> BaseDistribution:
+    """What Optuna proposes a parameter from."""
+    if parameter.values is not None:
+        return CategoricalDistribution(parameter.values)
+    low, high = parameter.low or 0.0, parameter.high or 0.0
+    if parameter.integer:
+        return IntDistribution(
+            int(low), int(high), log=parameter.log, step=int(parameter.step or 1)
+        )
+    return FloatDistribution(low, high, log=parameter.log, step=parameter.step)
+
+
+def _grid_distribution(values: Sequence[Any]) -> BaseDistribution:
+    """Numbers as a range, so that dashboards draw them on an axis."""
+    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+        return FloatDistribution(float(min(values)), float(max(values)))
+    return CategoricalDistribution(values)
+
+
+def _sampler(space: SpaceConfig) -> optuna.samplers.BaseSampler:
+    """The sampler of the space, seeded; a grid is handed out by the ledger itself."""
+    table: dict[str, Any] = {
+        "grid": optuna.samplers.RandomSampler,
+        "random": optuna.samplers.RandomSampler,
+        "tpe": optuna.samplers.TPESampler,
+        "nsga2": optuna.samplers.NSGAIISampler,
+        "gp": optuna.samplers.GPSampler,
+        "qmc": optuna.samplers.QMCSampler,
+    }
+    settings: dict[str, Any] = {"seed": space.seed}
+    if space.search.sampler == "qmc":
+        settings |= {"scramble": True, "warn_asynchronous_seeding": False}
+    if space.search.sampler == "nsga2":
+        # A generation as large as the default 50 would never end in a short study.
+        settings["population_size"] = max(4, min(50, (space.search.num_trials or 50) // 4))
+    sampler: optuna.samplers.BaseSampler = table[space.search.sampler](**settings)
+    return sampler
+
+
+class OptunaLedger:
+    """Hands out trials, and keeps what became of them.
+
+    All methods may be called from several threads. Every change is in the database before the
+    method returns.
+    """
+
+    def __init__(self, url: str, name: str, space: SpaceConfig, *, resume: bool) -> None:
+        """Open or create the studies.
+
+        Args:
+            url: Database, as SQLAlchemy writes it.
+            name: Of the sweep.
+            space: What is searched.
+            resume: Whether existing studies may be continued.
+
+        Raises:
+            ConfigError: The study exists and `resume` is False; or it belongs to another space.
+        """
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._lock = threading.RLock()
+        self._space = space
+        self._hash = fingerprint(space.identity())
+        timeout = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+        storage = optuna.storages.RDBStorage(url, engine_kwargs=timeout)
+        existing = set(optuna.get_all_study_names(storage))
+        if name in existing and not resume:
+            raise ConfigError(
+                f"a sweep '{name}' exists already: continue it with --resume, or start another "
+                "with --name"
+            )
+        directions = [DIRECTIONS[objective] for objective in space.search.objectives]
+        self._studies = {
+            role: self._open(storage, study, directions, known=study in existing)
+            for role, study in (("searched", name), ("baseline", f"{name}.baselines"))
+        }
+        self._rows: dict[tuple[str, int], TrialRow] = {}
+        for role, study in self._studies.items():
+            for trial in study.get_trials(deepcopy=False):
+                self._adopt(role, trial)
+        self._interrupted = [row for row in self.rows() if row.phase is Phase.ASKED]
+        self._grid = self._grid_points() if space.search.sampler == "grid" else []
+
+    def _open(
+        self,
+        storage: optuna.storages.RDBStorage,
+        name: str,
+        directions: list[str],
+        *,
+        known: bool,
+    ) -> optuna.Study:
+        study = optuna.create_study(
+            storage=storage,
+            study_name=name,
+            directions=directions,
+            sampler=_sampler(self._space),
+            load_if_exists=True,
+        )
+        if not known:
+            study.set_user_attr(SPACE_HASH, self._hash)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                study.set_metric_names(list(self._space.search.objectives))
+        stored = [direction.name.lower() for direction in study.directions]
+        if stored != directions or study.user_attrs.get(SPACE_HASH) != self._hash:
+            raise ConfigError(
+                f"the study '{name}' in the database was made from another search space: "
+                "give the new one another --name, or restore the old file"
+            )
+        return study
+
+    def _adopt(self, role: str, trial: FrozenTrial) -> None:
+        """Take over a trial from the database, mending what a crash left half done."""
+        text = trial.user_attrs.get(ROW)
+        if text is None:
+            # Asked, but the process died before it was written down: nothing can depend on it.
+            if not trial.state.is_finished():
+                self._studies[role].tell(trial.number, state=TrialState.FAIL)
+            return
+        row = _row_from_text(text)
+        self._rows[role, trial.number] = row
+        if row.phase is Phase.TOLD and not trial.state.is_finished():
+            self._finish(role, trial.number, row)
+
+    @property
+    def num_planned(self) -> int:
+        """Trials of the whole sweep, baselines included."""
+        return len(self._space.baselines) + self._num_searched()
+
+    def _num_searched(self) -> int:
+        limit = self._space.search.num_trials
+        if self._space.search.sampler == "grid":
+            points = len(self._grid_points())
+            return points if limit is None else min(points, limit)
+        return limit or 0
+
+    def _grid_points(self) -> list[tuple[str, dict[str, Any]]]:
+        search = self._space.search
+        points = []
+        for label in search.strategies:
+            used = {p: c for p, c in search.parameters.items() if applies(self._space, label, p)}
+            points += [(label, values) for values in grid(used)]
+        return points
+
+    def rows(self) -> list[TrialRow]:
+        """All trials in the order they were asked for, baselines first."""
+        with self._lock:
+            order = sorted(self._rows, key=lambda key: (key[0] != "baseline", key[1]))
+            return [self._rows[key] for key in order]
+
+    def ask(self) -> TrialRow | None:
+        """The next trial to train: interrupted ones, then baselines, then proposals.
+
+        A proposal that equals a trial already there is not trained again: it is told what the
+        other is told. Returns None when nothing is left to hand out.
+        """
+        with self._lock:
+            if self._interrupted:
+                return self._interrupted.pop(0)
+            waiting = self._missing_baselines()
+            while waiting or self._count("searched") < self._num_searched():
+                before = {row.fingerprint: row for row in self.rows()}
+                row = self._ask_baseline(waiting.pop(0)) if waiting else self._ask_searched()
+                twin = before.get(row.fingerprint)
+                if twin is None:
+                    return row
+                if twin.phase is Phase.TOLD:
+                    self.update(twin)
+            return None
+
+    def _count(self, role: str) -> int:
+        return sum(1 for key in self._rows if key[0] == role)
+
+    def _missing_baselines(self) -> list[str]:
+        there = {row.strategy for key, row in self._rows.items() if key[0] == "baseline"}
+        return [label for label in self._space.baselines if label not in there]
+
+    def _ask_baseline(self, strategy: str) -> TrialRow:
+        study = self._studies["baseline"]
+        trial = study.ask()
+        return self._record("baseline", trial, strategy, {}, label=strategy)
+
+    def _ask_searched(self) -> TrialRow:
+        study = self._studies["searched"]
+        search = self._space.search
+        if self._grid:
+            return self._ask_grid(study)
+        trial = study.ask()
+        strategy = search.strategies[0]
+        if len(search.strategies) > 1:
+            strategy = trial.suggest_categorical(STRATEGY, search.strategies)
+        values = {
+            path: _suggest(trial, path, parameter)
+            for path, parameter in search.parameters.items()
+            if applies(self._space, strategy, path)
+        }
+        return self._record("searched", trial, strategy, values)
+
+    def _ask_grid(self, study: optuna.Study) -> TrialRow:
+        strategy, values = self._grid[self._count("searched")]
+        parameters = self._space.search.parameters
+        distributions = {path: _grid_distribution(parameters[path].points()) for path in values}
+        trial = study.ask()
+        for path, distribution in distributions.items():
+            # A fixed value instead of a sampled one: what enqueue_trial does, for one trial.
+            number = isinstance(distribution, FloatDistribution)
+            value = float(values[path]) if number else values[path]
+            trial.storage.set_trial_param(
+                trial._trial_id, path, distribution.to_internal_repr(value), distribution
+            )
+        return self._record("searched", trial, strategy, values)
+
+    def _record(
+        self,
+        role: str,
+        trial: Trial,
+        strategy: str,
+        values: dict[str, Any],
+        label: str | None = None,
+    ) -> TrialRow:
+        config: TrialConfig = self._space.trial(strategy, values)
+        row = TrialRow(
+            label=label or f"{strategy}-{trial.number:03d}",
+            fingerprint=config.fingerprint(),
+            role=role,
+            strategy=strategy,
+            method=config.strategy.method,
+            parameters=values,
+            config=dataclasses.asdict(config),
+        )
+        trial.set_user_attr("label", row.label)
+        self._write(role, trial.number, row)
+        return row
+
+    def _write(self, role: str, number: int, row: TrialRow) -> None:
+        study = self._studies[role]
+        trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+        study._storage.set_trial_user_attr(trial_id, ROW, json.dumps(dataclasses.asdict(row)))
+        self._rows[role, number] = row
+
+    def update(self, row: TrialRow) -> None:
+        """Keep a trial's new phase and numbers, and those of its twins; tell Optuna at the end."""
+        with self._lock:
+            for (role, number), old in list(self._rows.items()):
+                if old.fingerprint != row.fingerprint or old.phase is Phase.TOLD:
+                    continue
+                own = {"label", "role", "strategy", "parameters"}
+                new = dataclasses.replace(row, **{name: getattr(old, name) for name in own})
+                self._write(role, number, new)
+                if new.phase is Phase.TOLD:
+                    self._finish(role, number, new)
+
+    def _finish(self, role: str, number: int, row: TrialRow) -> None:
+        """Tell Optuna: values for a complete trial, FAIL with its reason in the row otherwise."""
+        study, search = self._studies[role], self._space.search
+        if row.outcome is not Outcome.COMPLETE:
+            study.tell(number, state=TrialState.FAIL)
+            return
+        storage = study._storage
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+        trial = Trial(study, trial_id)
+        for name, bound in search.constraints.items():
+            trial.set_constraint(name, _violation(name, row.metrics[name], bound))
+        study.tell(number, [row.metrics[objective] for objective in search.objectives])
+
+
+def _suggest(trial: Trial, path: str, parameter: ParameterConfig) -> Any:
+    """A value from Optuna's sampler."""
+    distribution = _distribution(parameter)
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(path, distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(
+            path,
+            distribution.low,
+            distribution.high,
+            step=distribution.step,
+            log=distribution.log,
+        )
+    assert isinstance(distribution, FloatDistribution)
+    return trial.suggest_float(
+        path, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+    )
+
+
+def _violation(name: str, value: float, bound: float) -> float:
+    """Above 0 where the bound is violated, as Optuna wants it."""
+    return bound - value if DIRECTIONS[name] == "maximize" else value - bound
+
+
+def feasible(space: SpaceConfig, metrics: dict[str, float]) -> bool:
+    """Whether a trial's metrics satisfy every constraint of the space."""
+    bounds = space.search.constraints.items()
+    return all(_violation(name, metrics[name], bound) <= 0 for name, bound in bounds)
+
+
+def _row_from_text(text: str) -> TrialRow:
+    data = json.loads(text)
+    data["phase"] = Phase(data["phase"])
+    data["outcome"] = None if data["outcome"] is None else Outcome(data["outcome"])
+    return TrialRow(**data)

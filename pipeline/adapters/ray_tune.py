@@ -1,0 +1,206 @@
+"""Training trials under Ray Tune, fed by our own searcher.
+
+Tune schedules and restarts; it keeps no truth. The ledger hands out trials and the checkpoint
+of each lies in the store, so a new `Tuner` over the same ledger continues whatever stopped.
+"""
+
+import logging
+import os
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import ray
+from pydantic import TypeAdapter
+from ray import tune
+from ray.tune.search import Searcher
+
+from models import InputSpec
+from pipeline.config import TRIAL
+from pipeline.experiment import train, trial_folder, write_config
+from pipeline.records import TrialRow
+from pipeline.training.loop import DivergedError
+
+MAX_FAILURES = 3
+"""Restarts of a trial whose worker or node died; it continues from its checkpoint."""
+ENDED = "training_ended"
+SPEC: TypeAdapter[InputSpec] = TypeAdapter(InputSpec)
+
+
+class RunEnd(Enum):
+    """Why a run of Tune ended."""
+
+    EXHAUSTED = "the ledger has nothing left"
+    PAUSED = "too many networks wait for evaluation"
+    INTERRUPTED = "the user stopped it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialEvents:
+    """What the sweep is asked and told while trials run; called in the driver's main thread."""
+
+    ask: Callable[[], TrialRow | None]
+    """The next trial; None: nothing is left."""
+    full: Callable[[], bool]
+    """Whether training should pause: too many networks wait for evaluation."""
+    started: Callable[[TrialRow], None]
+    epoch: Callable[[TrialRow, dict[str, float]], None]
+    trained: Callable[[TrialRow], None]
+    failed: Callable[[TrialRow, str, bool], None]
+    """With the reason, and whether it diverged."""
+
+
+class LedgerSearcher(Searcher):
+    """Gives Tune the ledger's trials.
+
+    Returning None with no trial alive would make Tune sleep while finished actors keep their
+    GPUs; so then the run is declared finished, Tune lets go of everything, and the caller
+    starts the next run when the backlog has shrunk.
+    """
+
+    def __init__(self, events: TrialEvents) -> None:
+        super().__init__()
+        self._events = events
+        self._live: dict[str, TrialRow] = {}
+        self._paused = False
+        self._cut_short = False
+
+    @property
+    def end(self) -> "RunEnd":
+        """Why the run ended, once it has."""
+        if self._live or self._cut_short:
+            return RunEnd.INTERRUPTED
+        return RunEnd.PAUSED if self._paused else RunEnd.EXHAUSTED
+
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        """Nothing is taken over from Tune."""
+        return True
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next trial's configuration, None to be asked again, or FINISHED."""
+        if self._events.full():
+            if self._live:
+                return None
+            self._paused = True
+            return Searcher.FINISHED
+        row = self._events.ask()
+        if row is None:
+            return Searcher.FINISHED
+        self._live[trial_id] = row
+        self._events.started(row)
+        return {"label": row.label, "fingerprint": row.fingerprint, "trial": row.config}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Pass an epoch's metrics on."""
+        if "epoch" in result:
+            self._events.epoch(self._live[trial_id], result)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Pass the trial's end on; one cut short by an interruption stays as it was asked."""
+        row = self._live.pop(trial_id)
+        if error:
+            reason = f"its worker died more than {MAX_FAILURES} times; see the Ray logs"
+            self._events.failed(row, reason, False)
+        elif result and result.get("reason"):
+            self._events.failed(row, result["reason"], bool(result.get("diverged")))
+        elif result and result.get(ENDED):
+            self._events.trained(row)
+        else:
+            self._cut_short = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher beside its snapshot, which nothing of ours ever reads."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the ledger is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore: the ledger is the state."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Nothing to save: the ledger is the state."""
+
+
+def _train_trial(config: dict[str, Any], splits: Any, settings: dict[str, Any]) -> None:
+    """What a trial's worker does: train to the end, reporting each epoch."""
+    # Tune copies the configuration through JSON-like containers; the border check restores it.
+    trial = TRIAL.validate_python(config["trial"])
+    folder = trial_folder(Path(settings["store"]), config["fingerprint"])
+    write_config(folder, trial)
+    try:
+        epochs = train(
+            trial,
+            splits,
+            SPEC.validate_python(settings["spec"]),
+            folder,
+            device=settings["device"],
+            num_threads=settings["num_threads"],
+        )
+        for metrics in epochs:
+            tune.report(metrics)
+    except DivergedError as error:
+        tune.report({ENDED: True, "reason": str(error), "diverged": True})
+        return
+    except Exception:
+        tune.report({ENDED: True, "reason": traceback.format_exc(), "diverged": False})
+        return
+    tune.report({ENDED: True})
+
+
+def run_trials(
+    events: TrialEvents,
+    splits: Any,
+    settings: dict[str, Any],
+    *,
+    num_cpus: int,
+    num_gpus: float,
+    scratch: Path,
+) -> RunEnd:
+    """Train what the ledger hands out until it has nothing left, or training must pause.
+
+    Args:
+        events: What is asked and told.
+        splits: Object reference of the mapping of splits.
+        settings: `store`, `spec`, `device` and `num_threads` of the workers.
+        num_cpus: Of each trial.
+        num_gpus: Of each trial; fractions share a GPU.
+        scratch: Folder for Tune's own files, which nothing reads.
+
+    Returns:
+        Whether the ledger has nothing left, training must pause, or the user interrupted it.
+    """
+    # Tune reads these from the environment alone: its per-trial log files repeat our own.
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    searcher = LedgerSearcher(events)
+    trainable = tune.with_resources(
+        tune.with_parameters(_train_trial, splits=ray.get(splits), settings=settings),
+        {"cpu": num_cpus, "gpu": num_gpus},
+    )
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            num_samples=-1,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=tune.RunConfig(
+            name="trials",
+            storage_path=str(scratch.absolute()),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0),
+        ),
+    )
+    tuner.fit()
+    return searcher.end

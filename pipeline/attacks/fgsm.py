@@ -1,0 +1,31 @@
+"""Fast gradient sign method (Goodfellow et al., 2015)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from pipeline.attacks.ball import Classifier, gradient
+from pipeline.attacks.losses import LOSSES, LossName
+from pipeline.config_types import Epsilon
+
+
+@dataclass(frozen=True, kw_only=True)
+class FGSMConfig:
+    """One step of length epsilon along the gradient's sign."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    num_steps: ClassVar[int] = 1
+
+    method: Literal["fgsm"] = "fgsm"
+    loss: LossName = "cross_entropy"
+    epsilon: Epsilon | None = None
+    """Radius; omitted, the evaluation's."""
+
+
+def fgsm(
+    oracle: Classifier, images: Tensor, labels: Tensor, epsilon: float, config: FGSMConfig
+) -> Tensor:
+    """Images x + epsilon * sign(grad), clipped to [0, 1]."""
+    direction, _ = gradient(oracle, images, labels, LOSSES[config.loss])
+    return (images + epsilon * direction.sign()).clamp(0.0, 1.0)

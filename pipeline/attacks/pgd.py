@@ -1,0 +1,56 @@
+"""Projected gradient descent in the L-infinity ball (Madry et al., 2018)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from pipeline.attacks.ball import Classifier, gradient, project
+from pipeline.attacks.losses import LOSSES, LossName
+from pipeline.config_types import Count, Epsilon, Positive, StepSize
+
+
+@dataclass(frozen=True, kw_only=True)
+class PGDConfig:
+    """Repeated steps along the gradient's sign, each projected back into ball and box."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    method: Literal["pgd"] = "pgd"
+    num_steps: Count = 10
+    """Gradient steps; each costs one forward and one backward pass."""
+    step_size: StepSize | None = None
+    """Length of a step, in pixel units of [0, 1]; omitted, `relative_step_size` decides."""
+    relative_step_size: Positive = 0.25
+    """Length of a step as a fraction of epsilon, where `step_size` is not given."""
+    random_start: bool = True
+    """Start at a uniform draw from the ball instead of at the image."""
+    loss: LossName = "cross_entropy"
+    iterate: Literal["last", "any"] = "last"
+    """Which iterate is returned: the last (the paper's rule), or the first that fools the oracle
+    (stronger, and cheaper: a fooled sample is not attacked further)."""
+    epsilon: Epsilon | None = None
+    """Radius; omitted, the evaluation's."""
+
+
+def pgd(
+    oracle: Classifier, images: Tensor, labels: Tensor, epsilon: float, config: PGDConfig
+) -> Tensor:
+    """Adversarial images of `config.num_steps` steps; see `PGDConfig` for the choices."""
+    loss = LOSSES[config.loss]
+    step_size = config.step_size or config.relative_step_size * epsilon
+    result = images.clone()
+    if config.random_start:
+        result = (result + torch.empty_like(result).uniform_(-epsilon, epsilon)).clamp(0.0, 1.0)
+    active = torch.arange(len(images), device=images.device)
+    for _ in range(config.num_steps):
+        direction, logits = gradient(oracle, result[active], labels[active], loss)
+        if config.iterate == "any":
+            standing = logits.argmax(1) == labels[active]
+            active, direction = active[standing], direction[standing]
+            if len(active) == 0:
+                break
+        stepped = result[active] + step_size * direction.sign()
+        result[active] = project(stepped, images[active], epsilon)
+    return result

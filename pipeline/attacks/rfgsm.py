@@ -1,0 +1,47 @@
+"""Random start plus one FGSM step, in the two conventions that share the name."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from pipeline.attacks.ball import Classifier, gradient, project
+from pipeline.attacks.losses import LOSSES, LossName
+from pipeline.config_types import Epsilon, StepSize
+
+
+@dataclass(frozen=True, kw_only=True)
+class RFGSMConfig:
+    """RFGSM as Table 3 used it (`torchattacks`) or as SNN-RAT trains with it (`rat`).
+
+    `torchattacks` is version 3.2.7 at its defaults: start at a random corner of the alpha-cube,
+    step alpha, clip to epsilon; where the signs disagree a pixel ends unchanged. `rat` steps
+    epsilon - alpha from a random corner of the alpha-cube, alpha = epsilon / 2 (Tramer et al.).
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    num_steps: ClassVar[int] = 1
+
+    method: Literal["rfgsm"] = "rfgsm"
+    convention: Literal["torchattacks", "rat"] = "torchattacks"
+    alpha: StepSize | None = None
+    """Random step; omitted, 8/255 (torchattacks) or epsilon / 2 (rat)."""
+    loss: LossName = "cross_entropy"
+    epsilon: Epsilon | None = None
+    """Radius; omitted, the evaluation's."""
+
+
+def rfgsm(
+    oracle: Classifier, images: Tensor, labels: Tensor, epsilon: float, config: RFGSMConfig
+) -> Tensor:
+    """Images after a random corner step and a gradient sign step."""
+    if config.convention == "rat":
+        alpha = epsilon / 2 if config.alpha is None else config.alpha
+        start = (images + alpha * torch.randn_like(images).sign()).clamp(0.0, 1.0)
+        direction, _ = gradient(oracle, start, labels, LOSSES[config.loss])
+        return (start + (epsilon - alpha) * direction.sign()).clamp(0.0, 1.0)
+    alpha = 8 / 255 if config.alpha is None else config.alpha
+    start = (images + alpha * torch.randn_like(images).sign()).clamp(0.0, 1.0)
+    direction, _ = gradient(oracle, start, labels, LOSSES[config.loss])
+    return project(start + alpha * direction.sign(), images, epsilon)

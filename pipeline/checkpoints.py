@@ -1,0 +1,123 @@
+"""A checkpoint is one safetensors file: weights, momentum, and JSON about what they are."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialize
+from torch import Tensor, nn
+
+from models import InputSpec, ModelConfig, NeuronConfig, build_model
+from pipeline.errors import ConfigError
+from pipeline.files import write_atomically
+from pipeline.fingerprint import canonical
+
+FILE_NAME = "checkpoint.safetensors"
+FORMAT = "spikeproof-checkpoint-1"
+WEIGHT, MOMENTUM = "weight.", "momentum."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What a checkpoint file holds; tensors are on the CPU."""
+
+    weights: dict[str, Tensor]
+    momentum: dict[str, Tensor]
+    epoch: int
+    """Epochs finished."""
+    config: dict[str, Any]
+    """The trial's configuration, as plain data."""
+    spec: dict[str, Any]
+    """The network's `InputSpec`, as plain data."""
+
+
+def save(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    *,
+    epoch: int,
+    config: Any,
+    spec: InputSpec,
+) -> None:
+    """Write model and momentum; the file appears under its name only when it is whole."""
+    tensors = {WEIGHT + name: value for name, value in model.state_dict().items()}
+    if optimizer is not None:
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        for parameter, state in optimizer.state.items():
+            if state.get("momentum_buffer") is not None:
+                tensors[MOMENTUM + names[parameter]] = state["momentum_buffer"]
+    header = {
+        "format": FORMAT,
+        "epoch": str(epoch),
+        "config": canonical(config),
+        "spec": canonical(spec),
+    }
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, serialize(on_cpu, header))
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        ConfigError: There is no such file, or it is no checkpoint of this project.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such checkpoint; expected a file {FILE_NAME} of a trial")
+    tensors: dict[str, Tensor] = {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            for name in file.keys():  # noqa: SIM118 - not a dict
+                tensors[name] = file.get_tensor(name)
+    except (SafetensorError, OSError) as error:
+        raise ConfigError(
+            f"{path}: expected a checkpoint in safetensors format, got something else ({error}); "
+            "files that need pickle are never loaded"
+        ) from error
+    if header.get("format") != FORMAT:
+        raise ConfigError(
+            f"{path}: expected a checkpoint written by this pipeline ({FORMAT}), "
+            f"got format '{header.get('format', 'none')}'"
+        )
+    return Checkpoint(
+        weights={k[len(WEIGHT) :]: v for k, v in tensors.items() if k.startswith(WEIGHT)},
+        momentum={k[len(MOMENTUM) :]: v for k, v in tensors.items() if k.startswith(MOMENTUM)},
+        epoch=int(header["epoch"]),
+        config=json.loads(header["config"]),
+        spec=json.loads(header["spec"]),
+    )
+
+
+def restore_momentum(
+    optimizer: torch.optim.Optimizer, model: nn.Module, momentum: dict[str, Tensor]
+) -> None:
+    """Give the optimiser the momentum of a checkpoint, by parameter name."""
+    for name, parameter in model.named_parameters():
+        if name in momentum:
+            buffer = momentum[name].to(parameter.device)
+            optimizer.state[parameter]["momentum_buffer"] = buffer
+
+
+def rebuild(checkpoint: Checkpoint) -> nn.Module:
+    """The network of a checkpoint with its weights, in evaluation mode, on the CPU."""
+    config = dict(checkpoint.config["model"])
+    neuron = NeuronConfig(**config.pop("neuron"))
+    channels = tuple(config.pop("channels"))
+    spec = dict(checkpoint.spec)
+    for key in ("mean", "std"):
+        spec[key] = None if spec[key] is None else tuple(spec[key])
+    model = build_model(ModelConfig(**config, neuron=neuron, channels=channels), InputSpec(**spec))
+    model.load_state_dict(checkpoint.weights, strict=True)
+    return model.eval()
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,230 @@
+"""A search space, and the configuration of one trial drawn from it."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from models import InputSpec, ModelConfig
+from pipeline.config_types import Count, CountOrZero, Epsilon, Name, NonNegative
+from pipeline.data import DataConfig, Dataset
+from pipeline.errors import ConfigError
+from pipeline.fingerprint import fingerprint
+from pipeline.search.space import ParameterConfig
+from pipeline.training import StrategyConfig
+from pipeline.training.config import TrainingConfig
+
+EXTRA_FORBID = {"extra": "forbid"}
+
+DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
+    "clean_accuracy": "maximize",
+    "robust_accuracy": "maximize",
+    "gradient_l1": "minimize",
+    "gradient_density": "minimize",
+    "adversarial_vulnerability": "minimize",
+}
+"""What a search may optimise, and which way is better."""
+ObjectiveName = Literal[
+    "clean_accuracy",
+    "robust_accuracy",
+    "gradient_l1",
+    "gradient_density",
+    "adversarial_vulnerability",
+]
+PAPER_SPARSITY_WEIGHT = {
+    ("cifar10", "sr"): 0.008,
+    ("cifar10", "sr_star"): 0.002,
+    ("cifar100", "sr"): 0.002,
+    ("cifar100", "sr_star"): 0.001,
+}
+"""lambda of Appendix D by data set and method, for the squared penalty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """Everything that decides a trained network."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = EXTRA_FORBID
+
+    data: DataConfig
+    model: ModelConfig
+    training: TrainingConfig
+    strategy: StrategyConfig
+    seed: CountOrZero = 0
+
+    def fingerprint(self) -> str:
+        """Names the network in the store, in MLflow and in every verdict."""
+        return fingerprint(self)
+
+    def with_values(self, values: dict[str, Any]) -> "TrialConfig":
+        """The same trial with other values at dotted paths, checked anew.
+
+        Raises:
+            ConfigError: A value does not fit, with the path in the message.
+        """
+        tree = dataclasses.asdict(self)
+        for path, value in values.items():
+            node = tree
+            *parents, last = path.split(".")
+            for name in parents:
+                node = node.get(name, {}) if isinstance(node, dict) else {}
+            if not isinstance(node, dict) or last not in node:
+                raise ConfigError(f"{path}: a trial has no such setting")
+            node[last] = value
+        try:
+            return TRIAL.validate_python(tree)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(values)
+            raise ConfigError(f"{where}: {first['msg']}, got {first['input']!r}") from error
+
+
+TRIAL: TypeAdapter[TrialConfig] = TypeAdapter(TrialConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """What is proposed, how, and by what it is judged."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = EXTRA_FORBID
+
+    sampler: Literal["grid", "random", "tpe", "nsga2", "gp", "qmc"] = "tpe"
+    num_trials: Count | None = None
+    """Trials besides the baselines; a grid may leave it out: all its points."""
+    strategies: Annotated[list[Name], Field(min_length=1)]
+    """Labels out of the space's `strategies`; with several, the strategy is searched too."""
+    parameters: dict[str, ParameterConfig] = field(default_factory=dict)
+    """By dotted path into a trial, such as `strategy.sparsity_weight`; a `strategy.` path counts
+    only for strategies that have that setting."""
+    objectives: Annotated[list[ObjectiveName], Field(min_length=1)] = field(
+        default_factory=lambda: ["clean_accuracy", "robust_accuracy"]
+    )
+    constraints: dict[ObjectiveName, float] = field(default_factory=dict)
+    """Bounds on the worse side: a floor where more is better, a ceiling where less is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """The attack that the search's robust accuracy comes from, on the validation split."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = EXTRA_FORBID
+
+    suite: str = "quick"
+    epsilon: Epsilon | None = None
+    """Radius in pixel units; omitted, the suite's."""
+    num_samples: Count | None = None
+    """Samples of the validation split; omitted, all."""
+    block_size: Count = 256
+    """Samples per task; also the batch of the attack, so it belongs to the result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """What is attacked on the test split once the search is over."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = EXTRA_FORBID
+
+    suite: str | None = None
+    """Omitted, the evaluation's."""
+    trials: Literal["front", "all"] = "front"
+    """`front`: the Pareto front's members and the baselines."""
+    num_samples: Count | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeConfig:
+    """Shares of the machine or cluster."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = EXTRA_FORBID
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    cpus_per_trial: Count = 1
+    gpus_per_trial: NonNegative | None = None
+    """Omitted: 1 where there is a GPU, else 0. Fractions share a GPU."""
+    cpus_per_evaluation: Count = 1
+    gpus_per_evaluation: NonNegative | None = None
+    """Omitted: a quarter of a GPU where there is one, else 0."""
+    max_backlog: Count = 8
+    """Trained networks that may wait for evaluation before training pauses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceConfig:
+    """A file of `search_spaces/`."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = EXTRA_FORBID
+
+    name: Name
+    description: str = ""
+    seed: CountOrZero = 0
+    data: DataConfig
+    model: ModelConfig
+    training: TrainingConfig = TrainingConfig()
+    strategies: Annotated[dict[Name, StrategyConfig], Field(min_length=1)]
+    """Ways of training by label; a method may stand here several times."""
+    baselines: list[Name] = field(default_factory=list)
+    """Labels trained once, exactly as they stand in `strategies`."""
+    search: SearchConfig
+    evaluation: EvaluationConfig = EvaluationConfig()
+    report: ReportConfig = ReportConfig()
+    compute: ComputeConfig = ComputeConfig()
+
+    def trial(self, strategy: str, values: dict[str, Any] | None = None) -> TrialConfig:
+        """The trial that trains by `strategy`, with searched values at dotted paths.
+
+        Raises:
+            ConfigError: A value does not fit, or no lambda is given and the paper has none.
+        """
+        trial = TrialConfig(
+            data=self.data,
+            model=self.model,
+            training=self.training,
+            strategy=self.strategies[strategy],
+            seed=self.seed,
+        )
+        if values:
+            trial = trial.with_values(values)
+        return self._resolved(trial, strategy)
+
+    def _resolved(self, trial: TrialConfig, label: str) -> TrialConfig:
+        """The trial with the paper's lambda where none is given."""
+        method = trial.strategy.method
+        if getattr(trial.strategy, "sparsity_weight", 0.0) is not None:
+            return trial
+        weight = PAPER_SPARSITY_WEIGHT.get((self.data.dataset, method))
+        if weight is None:
+            raise ConfigError(
+                f"strategies.{label}.sparsity_weight: the paper gives no lambda for {method} on "
+                f"{self.data.dataset}; write one, such as sparsity_weight: 0.01"
+            )
+        return trial.with_values({"strategy.sparsity_weight": weight})
+
+    def identity(self) -> dict[str, Any]:
+        """What a resumed study must agree on: all but names, compute and reporting."""
+        return {
+            "data": self.data,
+            "model": self.model,
+            "training": self.training,
+            "strategies": self.strategies,
+            "baselines": self.baselines,
+            "parameters": self.search.parameters,
+            "searched": self.search.strategies,
+            "sampler": self.search.sampler,
+            "objectives": self.search.objectives,
+            "constraints": self.search.constraints,
+            "evaluation": self.evaluation,
+            "seed": self.seed,
+        }
+
+
+def input_spec(dataset: Dataset) -> InputSpec:
+    """What the network must know of the data."""
+    return InputSpec(
+        channels=dataset.channels,
+        height=dataset.height,
+        width=dataset.width,
+        num_classes=dataset.num_classes,
+        mean=tuple(dataset.mean),
+        std=tuple(dataset.std),
+    )

@@ -1,0 +1,46 @@
+"""What a person sees of a running command: calm lines, readable in a file too."""
+
+import sys
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+
+from pipeline.errors import ConfigError
+
+
+class Progress:
+    """Lines with the time since the start; nothing is drawn over anything else."""
+
+    def __init__(self) -> None:
+        # Piped to a file, rich would fold lines at 80 columns.
+        width = None if sys.stdout.isatty() else 200
+        self._console = Console(highlight=False, soft_wrap=True, width=width)
+        self._started = time.perf_counter()
+
+    def line(self, text: str, style: str = "") -> None:
+        """Print a line after the minutes and seconds since the start."""
+        minutes, seconds = divmod(int(time.perf_counter() - self._started), 60)
+        stamp = f"[dim]{minutes:3d}:{seconds:02d}[/dim]  "
+        self._console.print(stamp + (f"[{style}]{text}[/{style}]" if style else text))
+
+    def plain(self, text: str) -> None:
+        """Print a line alone."""
+        self._console.print(text, markup=False)
+
+
+def percent(value: float) -> str:
+    """An accuracy for people: `93.3 %`."""
+    return f"{100 * value:.1f} %"
+
+
+def run_command(main: Callable[[], int]) -> int:
+    """Exit code of a command: what the user can fix is printed alone and gives 2."""
+    try:
+        return main()
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130

@@ -1,0 +1,154 @@
+"""Train one trial, epoch by epoch, from wherever its last checkpoint left it."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models import InputSpec, build_model
+from pipeline import checkpoints
+from pipeline.config import TrialConfig
+from pipeline.data import Split
+from pipeline.data.augmentation import AUGMENTATIONS
+from pipeline.files import write_atomically
+from pipeline.records import SplitName
+from pipeline.seeding import seeded
+from pipeline.training import build_strategy
+from pipeline.training.loop import build_optimizer, learning_rate, train_epoch
+from pipeline.worker import choose_device
+
+EPOCHS_FILE = "epochs.jsonl"
+EVALUATION_BATCH = 512
+
+
+def trial_folder(store: Path, fingerprint: str) -> Path:
+    """Where the trial's checkpoint, curves and configuration lie."""
+    return store / "trials" / fingerprint
+
+
+@torch.no_grad()
+def clean_accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Share of uint8 images (N, C, H, W) that the model, in evaluation mode, classifies right."""
+    was_training = model.training
+    model.eval()
+    pairs = zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True)
+    correct = sum(int((model(x.float() / 255).argmax(1) == y).sum()) for x, y in pairs)
+    model.train(was_training)
+    return correct / len(labels)
+
+
+def train(
+    config: TrialConfig,
+    splits: Mapping[str, Split],
+    spec: InputSpec,
+    folder: Path,
+    *,
+    device: str = "auto",
+    num_threads: int = 1,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[dict[str, float]]:
+    """Train, writing a checkpoint after each epoch; yields each epoch's metrics.
+
+    An interrupted training continues after its last checkpoint with the numbers it would have
+    had: every epoch draws from a generator of its own. The last epoch's weights are the result;
+    none is picked by its accuracy.
+
+    Args:
+        config: The trial.
+        splits: By name; training and validation are used.
+        spec: What the network must know of the data.
+        folder: Of this trial alone; made if absent.
+        device: auto, cpu or cuda.
+        num_threads: Of torch on the CPU; part of what decides the numbers' last digits.
+        should_stop: Asked after each epoch.
+
+    Yields:
+        `epoch` (from 1), `train_loss`, `train_penalty`, `train_accuracy`,
+        `validation_accuracy`, `learning_rate`, `epoch_s`.
+
+    Raises:
+        DivergedError: The loss is no longer finite.
+        ConfigError: The folder holds another trial's checkpoint, or none that can be read.
+    """
+    torch.set_num_threads(num_threads)
+    tf32 = config.training.precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+    where = choose_device(device)
+    strategy = build_strategy(config.strategy)
+    with seeded(config.seed, "weights"):
+        model: nn.Module = build_model(config.model, spec)
+    model.to(where)
+    optimizer = build_optimizer(model, config.training, strategy)
+    path = folder / checkpoints.FILE_NAME
+    done = 0
+    if path.exists():
+        checkpoint = checkpoints.load(path)
+        model.load_state_dict(checkpoint.weights)
+        checkpoints.restore_momentum(optimizer, model, checkpoint.momentum)
+        done = checkpoint.epoch
+    train_images, train_labels = _on_device(splits[SplitName.TRAIN], where)
+    valid_images, valid_labels = _on_device(splits[SplitName.VALIDATION], where)
+    history = _history(folder, done)
+    for epoch in range(done, config.training.epochs):
+        rate = learning_rate(config.training, epoch)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        with seeded(config.seed, "epoch", epoch):
+            metrics = train_epoch(
+                model,
+                optimizer,
+                strategy,
+                train_images,
+                train_labels,
+                config.training.batch_size,
+                AUGMENTATIONS[config.training.augmentation],
+            )
+        metrics["validation_accuracy"] = clean_accuracy(model, valid_images, valid_labels)
+        metrics |= {"epoch": epoch + 1, "learning_rate": rate}
+        history.append(metrics)
+        lines = "".join(json.dumps(row) + "\n" for row in history)
+        # The curves first: a checkpoint without its curve's last point could not be mended.
+        write_atomically(folder / EPOCHS_FILE, lines.encode())
+        checkpoints.save(path, model, optimizer, epoch=epoch + 1, config=config, spec=spec)
+        yield metrics
+        if should_stop():
+            return
+
+
+def _on_device(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The whole split as tensors: uint8 images and labels."""
+    # Arrays out of a shared object store are read-only, which torch warns about; they are copied.
+    images = torch.tensor(split.images, dtype=torch.uint8, device=device)
+    return images, torch.tensor(split.labels, dtype=torch.int64, device=device)
+
+
+def _history(folder: Path, done: int) -> list[dict[str, Any]]:
+    """Metrics of the epochs that the checkpoint includes."""
+    path = folder / EPOCHS_FILE
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()][:done]
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """Metrics of all epochs written so far."""
+    return _history(folder, 10**9)
+
+
+def write_config(folder: Path, config: TrialConfig) -> None:
+    """Put the trial's configuration beside its checkpoint, for people."""
+    tree = dataclasses.asdict(config)
+    text = json.dumps(tree, indent=2, default=str)
+    write_atomically(folder / "config.json", (text + "\n").encode())
+
+
+def elapsed(history: list[dict[str, Any]]) -> float:
+    """Seconds that the epochs took."""
+    return sum(row.get("epoch_s", 0.0) for row in history)
+
+

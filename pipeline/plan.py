@@ -1,0 +1,63 @@
+"""What a space would run, counted before anything runs."""
+
+from collections.abc import Iterator
+
+from pipeline.config import SpaceConfig
+from pipeline.data import load_dataset
+from pipeline.search.rules import applies
+from pipeline.search.space import grid
+from pipeline.threats import load_suite, members
+from pipeline.training import StrategyConfig
+
+
+def num_searched(space: SpaceConfig) -> int:
+    """Trials besides the baselines."""
+    search = space.search
+    if search.sampler != "grid":
+        return search.num_trials or 0
+    points = sum(
+        1
+        for label in search.strategies
+        for _ in grid({p: c for p, c in search.parameters.items() if applies(space, label, p)})
+    )
+    return points if search.num_trials is None else min(points, search.num_trials)
+
+
+def passes_per_step(strategy: StrategyConfig) -> int:
+    """Forward-and-backward passes of one training step.
+
+    One for the loss; a penalty adds the gradient's backward and a second forward and backward,
+    counted as two; an attack adds one a step.
+    """
+    attack = getattr(strategy, "attack", None)
+    attack_steps = 0 if attack is None else getattr(strategy, "num_steps", 1)
+    if attack in ("fgsm", "mixed"):
+        attack_steps = 1
+    has_penalty = strategy.method in ("sr", "sr_star", "gr")
+    return 1 + attack_steps + (2 if has_penalty else 0)
+
+
+def describe_plan(space: SpaceConfig) -> Iterator[str]:
+    """Lines for people: trials, passes and samples. Times need a measurement and are not said."""
+    dataset = load_dataset(space.data)
+    suite = load_suite(space.evaluation.suite)
+    all_members = members(suite, space.evaluation.epsilon)
+    wanted = space.evaluation.num_samples or len(dataset.validation)
+    judged = min(wanted, len(dataset.validation))
+    trials = num_searched(space)
+    yield f"{space.name}: {space.description}".rstrip(": ")
+    yield f"data        {dataset.note}"
+    yield (
+        f"samples     {len(dataset.train)} to train, {len(dataset.validation)} to select, "
+        f"{len(dataset.test)} to report"
+    )
+    yield f"trials      {len(space.baselines)} baselines, {trials} by {space.search.sampler}"
+    for label in [*space.baselines, *space.search.strategies]:
+        passes = passes_per_step(space.strategies[label])
+        images = passes * space.training.epochs * len(dataset.train)
+        yield f"training    {label}: {images:,} image passes a trial ({passes} a step)"
+    steps = sum(member.attack.num_steps for member in all_members if member.attack is not None)
+    yield (
+        f"evaluation  {suite.name}: {len(all_members)} members, at most {steps * judged:,} image "
+        "passes a trial (a pass is forward and backward over all time steps)"
+    )

@@ -1,0 +1,108 @@
+"""The rows everybody agrees on: trials, per-sample verdicts, per-sample measurements.
+
+Accuracies are fractions in [0, 1]. Columns of a block have one entry per row; blocks are what
+one evaluation task returns and what is stored, once, under its key.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class SplitName(StrEnum):
+    """Selection reads VALIDATION; reporting reads TEST."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+class Phase(StrEnum):
+    """Where a trial stands; the study in the database is the truth."""
+
+    ASKED = "asked"
+    TRAINED = "trained"
+    TOLD = "told"
+
+
+class Outcome(StrEnum):
+    """How a told trial ended."""
+
+    COMPLETE = "complete"
+    FAILED = "failed"
+    DIVERGED = "diverged"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRow:
+    """One trial of a sweep, as its ledger knows it."""
+
+    label: str
+    """Speaking and unique within the sweep, such as `sr-004` or `vanilla`."""
+    fingerprint: str
+    """Names the trained network in the store: equal configurations share it."""
+    role: str
+    """`baseline` or `searched`."""
+    strategy: str
+    """Label of the strategy in the space's `strategies`."""
+    method: str
+    """Training method behind the label: vanilla, at, rat, gr, sr, sr_star."""
+    parameters: dict[str, Any]
+    """What the search set, by dotted path; empty for a baseline."""
+    config: dict[str, Any]
+    """The whole trial configuration, as plain data."""
+    phase: Phase = Phase.ASKED
+    outcome: Outcome | None = None
+    reason: str = ""
+    """Why the trial failed or diverged; empty otherwise."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Validation metrics the objectives were told from."""
+    feasible: bool = True
+    """False where a constraint of the space, such as a clean-accuracy floor, is violated."""
+    training_s: float = 0.0
+    evaluation_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockKey:
+    """Names a stored block: what was evaluated, on which samples, by what."""
+
+    fingerprint: str
+    split: str
+    member: str
+    """Speaking name, such as `pgd20-ce+triangle`, `clean` or `measure`."""
+    member_hash: str
+    """Hash of everything that decides the block's rows besides network, split and samples."""
+    start: int
+    """Position of the first sample within the split."""
+    stop: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Columns of equal length plus metadata; verdicts or measurements of some samples."""
+
+    columns: dict[str, NDArray[Any]]
+    metadata: dict[str, str]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), np.empty(0)))
+
+
+VERDICT_COLUMNS = (
+    "sample",  # position in the split, int64
+    "label",  # int64
+    "attack",  # name in the suite; "clean" for no attack
+    "attack_hash",
+    "oracle",  # what the attacker differentiated; "none" for clean
+    "epsilon",  # radius, pixel units of [0, 1]
+    "seed",
+    "restart",
+    "robust",  # bool: still classified correctly by the victim
+    "predicted",  # the victim's class on the attacked image
+    "margin",  # z_y - max of the others, victim, attacked image; negative when broken
+    "num_steps",  # gradient steps the attack may take on this sample; 0 if misclassified clean
+)

@@ -1,0 +1,1 @@
+"""What is searched: parameters, grids, constraints. No engine is imported here."""

@@ -1,0 +1,155 @@
+"""Checks across the fields of a space: each finds everything it can find at once."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from models.config import FieldError
+from pipeline.config import SpaceConfig
+from pipeline.config_file import Problem
+from pipeline.errors import ConfigError
+from pipeline.threats import load_suite
+
+
+def applies(space: SpaceConfig, strategy: str, path: str) -> bool:
+    """Whether a searched parameter is a setting of this strategy (or of no strategy at all)."""
+    head, _, name = path.partition(".")
+    if head != "strategy":
+        return True
+    return any(field.name == name for field in dataclasses.fields(space.strategies[strategy]))
+
+
+def _known_labels(space: SpaceConfig) -> Iterator[Problem]:
+    places: list[tuple[tuple[str | int, ...], str]] = [
+        (("baselines", index), label) for index, label in enumerate(space.baselines)
+    ]
+    places += [
+        (("search", "strategies", index), label)
+        for index, label in enumerate(space.search.strategies)
+    ]
+    for path, label in places:
+        if label not in space.strategies:
+            known = ", ".join(space.strategies)
+            yield Problem(path, f"no strategy is labelled '{label}'; `strategies` has {known}")
+    for group in (("baselines", space.baselines), ("search.strategies", space.search.strategies)):
+        if len(set(group[1])) != len(group[1]):
+            yield Problem(tuple(group[0].split(".")), "a label stands here twice; remove one")
+
+
+def _parameters_fit(space: SpaceConfig) -> Iterator[Problem]:
+    labels = [label for label in space.search.strategies if label in space.strategies]
+    for path, parameter in space.search.parameters.items():
+        place = ("search", "parameters", path)
+        if path.partition(".")[0] not in ("strategy", "training", "model"):
+            yield Problem(
+                place, "expected a path that starts with strategy., training. or model.", "key"
+            )
+            continue
+        users = [label for label in labels if applies(space, label, path)]
+        if not users:
+            yield Problem(
+                place, f"none of the searched strategies ({', '.join(labels)}) has it", "key"
+            )
+        for label in users:
+            problem = _first_misfit(space, label, path, parameter.examples())
+            if problem:
+                yield Problem(place, problem)
+                break
+
+
+def _first_misfit(space: SpaceConfig, label: str, path: str, values: list[Any]) -> str | None:
+    for value in values:
+        try:
+            space.trial(label, {path: value})
+        except ConfigError as error:
+            text = str(error)
+            # A missing lambda may be what another parameter supplies.
+            if "the paper gives no lambda" not in text:
+                return text.removeprefix(f"{path}: ")
+    return None
+
+
+def _lambda_known(space: SpaceConfig) -> Iterator[Problem]:
+    searched = "strategy.sparsity_weight" in space.search.parameters
+    used = [*space.baselines, *([] if searched else space.search.strategies)]
+    for label in dict.fromkeys(used):
+        if label in space.strategies:
+            try:
+                space.trial(label)
+            except ConfigError as error:
+                yield Problem(("strategies", label), str(error).partition(": ")[2])
+
+
+def _sampler_can(space: SpaceConfig) -> Iterator[Problem]:
+    search = space.search
+    if search.sampler == "grid":
+        for path, parameter in search.parameters.items():
+            try:
+                parameter.points()
+            except FieldError as error:
+                yield Problem(("search", "parameters", path), str(error))
+    elif search.num_trials is None:
+        yield Problem(("search",), f"num_trials is missing: {search.sampler} never ends by itself")
+    elif not search.parameters and len(search.strategies) == 1:
+        yield Problem(("search",), "nothing is searched: give parameters or several strategies")
+    labels = [label for label in search.strategies if label in space.strategies]
+    if search.sampler in ("gp", "qmc"):
+        conditional = [
+            path
+            for path in search.parameters
+            if not all(applies(space, label, path) for label in labels)
+        ]
+        for path in conditional:
+            yield Problem(
+                ("search", "parameters", path),
+                f"{search.sampler} needs parameters that every searched strategy has; "
+                "use tpe, nsga2 or random",
+                "key",
+            )
+
+
+def _suites_exist(space: SpaceConfig) -> Iterator[Problem]:
+    for section, name in (("evaluation", space.evaluation.suite), ("report", space.report.suite)):
+        if name is not None:
+            try:
+                load_suite(name)
+            except ConfigError as error:
+                yield Problem((section, "suite"), str(error))
+
+
+def _steps_inside_ball(space: SpaceConfig) -> Iterator[Problem]:
+    """h estimates a derivative: beyond the attack's radius it would measure something else."""
+    try:
+        epsilon = space.evaluation.epsilon or load_suite(space.evaluation.suite).epsilon
+    except ConfigError:
+        return
+    parameter = space.search.parameters.get("strategy.finite_difference_step")
+    for value in parameter.examples() if parameter else []:
+        if isinstance(value, int | float) and value > epsilon:
+            place = ("search", "parameters", "strategy.finite_difference_step")
+            yield Problem(place, f"h = {value:g} is beyond the attack's epsilon {epsilon:g}")
+    for label, strategy in space.strategies.items():
+        step = getattr(strategy, "finite_difference_step", 0.0)
+        if step > epsilon:
+            path = ("strategies", label, "finite_difference_step")
+            yield Problem(path, f"h = {step:g} is beyond the attack's epsilon {epsilon:g}")
+
+
+def _constraints_apply(space: SpaceConfig) -> Iterator[Problem]:
+    for name, bound in space.search.constraints.items():
+        if name.endswith("accuracy") and not 0 <= bound <= 1:
+            path = ("search", "constraints", name)
+            yield Problem(path, f"expected an accuracy as a fraction from 0 to 1, got {bound:g}")
+    if len(set(space.search.objectives)) != len(space.search.objectives):
+        yield Problem(("search", "objectives"), "an objective stands here twice; remove one")
+
+
+RULES: tuple[Callable[[SpaceConfig], Iterator[Problem]], ...] = (
+    _known_labels,
+    _parameters_fit,
+    _lambda_known,
+    _sampler_can,
+    _suites_exist,
+    _steps_inside_ball,
+    _constraints_apply,
+)

@@ -1,0 +1,90 @@
+"""Run a study: `python -m pipeline.sweep --space search_spaces/lambda.yaml`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline import __version__, config_file
+from pipeline.config import SpaceConfig
+from pipeline.config_types import NAME_PATTERN
+from pipeline.console import run_command
+from pipeline.errors import ConfigError
+from pipeline.plan import describe_plan
+from pipeline.search.rules import RULES
+
+EXAMPLES = """examples:
+  python -m pipeline.sweep --space search_spaces/lambda.yaml
+  python -m pipeline.sweep --space search_spaces/lambda.yaml --plan
+  python -m pipeline.sweep --space search_spaces/lambda.yaml --set training.epochs=5 --name short
+  python -m pipeline.sweep --space search_spaces/lambda.yaml --resume
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line, with examples in its help."""
+    result = argparse.ArgumentParser(
+        prog="python -m pipeline.sweep",
+        description="Train, attack and compare the networks of a search space.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument("--space", type=Path, required=True, help="YAML file of the search space")
+    result.add_argument("--store", type=Path, default=Path("runs"), help="folder for all results")
+    result.add_argument("--name", help="of the sweep; the space's by default")
+    result.add_argument("--trials", type=int, help="trials besides the baselines")
+    result.add_argument("--seed", type=int, help="instead of the space's")
+    result.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    result.add_argument("--plan", action="store_true", help="print what would run, and stop")
+    result.add_argument("--resume", action="store_true", help="continue the sweep of this name")
+    result.add_argument("--address", help="of a running Ray cluster; by default one is started")
+    result.add_argument("--version", action="version", version=f"spikeproof {__version__}")
+    return result
+
+
+def read_space(path: Path, overrides: Sequence[str]) -> SpaceConfig:
+    """The checked search space.
+
+    Raises:
+        ConfigError: With everything that is wrong, at file:line:column.
+    """
+    return config_file.check(config_file.read(path, overrides), SpaceConfig, RULES)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    options = parser().parse_args(arguments)
+    overrides = list(options.overrides)
+    if options.trials is not None:
+        overrides.append(f"search.num_trials={options.trials}")
+    if options.seed is not None:
+        overrides.append(f"seed={options.seed}")
+
+    def run() -> int:
+        space = read_space(options.space, overrides)
+        name = options.name or space.name
+        if not NAME_PATTERN.fullmatch(name):
+            raise ConfigError(
+                f"--name: expected letters, digits, '.', '_' or '-', at most 64, got '{name}'"
+            )
+        if options.plan:
+            for line in describe_plan(space):
+                sys.stdout.write(line + "\n")
+            return 0
+        # Imported here: the engines take seconds, and a wrong space should be told at once.
+        from pipeline.sweep_run import SweepRun
+
+        sweep = SweepRun(
+            space=space,
+            space_file=options.space,
+            overrides=overrides,
+            store=options.store,
+            name=name,
+        )
+        return sweep.run(resume=options.resume, address=options.address)
+
+    return run_command(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

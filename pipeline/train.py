@@ -1,0 +1,81 @@
+"""Train one configuration in this process, no Ray: `python -m pipeline.train --space FILE`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.checkpoints import FILE_NAME
+from pipeline.config import input_spec
+from pipeline.console import Progress, percent, run_command
+from pipeline.data import load_dataset
+from pipeline.errors import ConfigError
+from pipeline.experiment import train, trial_folder, write_config
+from pipeline.records import SplitName
+from pipeline.sweep import read_space
+from pipeline.training.loop import DivergedError
+
+EXAMPLES = """examples:
+  python -m pipeline.train --space search_spaces/lambda.yaml --strategy at
+  python -m pipeline.train --space search_spaces/lambda.yaml --strategy sr \\
+      --set strategies.sr.sparsity_weight=0.05
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(
+        prog="python -m pipeline.train",
+        description="Train one strategy of a search space; continues where it was stopped.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument("--space", type=Path, required=True, help="YAML file of the search space")
+    result.add_argument("--strategy", help="label in the space; its first baseline by default")
+    result.add_argument("--store", type=Path, default=Path("runs"), help="folder for all results")
+    result.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    options = parser().parse_args(arguments)
+
+    def run() -> int:
+        space = read_space(options.space, options.overrides)
+        labels = list(space.strategies)
+        label = options.strategy or (space.baselines or labels)[0]
+        if label not in space.strategies:
+            raise ConfigError(f"--strategy: expected one of {', '.join(labels)}, got '{label}'")
+        dataset = load_dataset(space.data)
+        trial = space.trial(label)
+        folder = trial_folder(options.store, trial.fingerprint())
+        write_config(folder, trial)
+        console = Progress()
+        console.line(f"{label} on {dataset.note}, into {folder}")
+        epochs = train(
+            trial,
+            {SplitName.TRAIN: dataset.train, SplitName.VALIDATION: dataset.validation},
+            input_spec(dataset),
+            folder,
+            device=space.compute.device,
+            num_threads=space.compute.cpus_per_trial,
+        )
+        try:
+            for metrics in epochs:
+                console.line(
+                    f"epoch {metrics['epoch']:.0f}/{space.training.epochs}  "
+                    f"loss {metrics['train_loss']:.4f}  penalty {metrics['train_penalty']:.4f}  "
+                    f"validation accuracy {percent(metrics['validation_accuracy'])}"
+                )
+        except DivergedError as error:
+            console.line(f"diverged: {error}", "red")
+            return 1
+        console.plain(str(folder / FILE_NAME))
+        return 0
+
+    return run_command(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

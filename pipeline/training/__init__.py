@@ -1,0 +1,33 @@
+"""Training strategies (what is perturbed, penalised, projected) and the one loop they share."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from pipeline.training.adversarial import ATConfig, adversarial_training
+from pipeline.training.gradient_regularization import GRConfig, gradient_regularization
+from pipeline.training.rat import RATConfig, rat
+from pipeline.training.sparsity import SRConfig, SRStarConfig, sr, sr_star
+from pipeline.training.strategy import Strategy
+from pipeline.training.vanilla import VanillaConfig, vanilla
+
+StrategyConfig = Annotated[
+    VanillaConfig | ATConfig | RATConfig | GRConfig | SRConfig | SRStarConfig,
+    Field(discriminator="method"),
+]
+STRATEGIES = {
+    "vanilla": vanilla,
+    "at": adversarial_training,
+    "rat": rat,
+    "gr": gradient_regularization,
+    "sr": sr,
+    "sr_star": sr_star,
+}
+
+
+def build_strategy(config: StrategyConfig) -> Strategy:
+    """The strategy that a config describes."""
+    return STRATEGIES[config.method](config)  # type: ignore[operator]
+
+
+__all__ = ["STRATEGIES", "Strategy", "StrategyConfig", "build_strategy"]

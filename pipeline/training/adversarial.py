@@ -1,0 +1,56 @@
+"""Adversarial training (AT; Madry et al., 2018) with FGSM or PGD."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from pipeline.attacks import FGSMConfig, PGDConfig, build_attack
+from pipeline.config_types import Count, Epsilon, StepSize
+from pipeline.training.strategy import Perturb, Strategy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perturbation:
+    """The attack that training images go through; defaults as in Appendix D (PGD5)."""
+
+    attack: Literal["pgd", "fgsm"] = "pgd"
+    epsilon: Epsilon = 2 / 255
+    """Radius of the training attack, in pixel units of [0, 1]."""
+    num_steps: Count = 5
+    """Steps of PGD; FGSM takes one."""
+    step_size: StepSize = 0.01
+    """Step of PGD, in pixel units."""
+    random_start: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ATConfig(Perturbation):
+    """Adversarial training: cross-entropy on attacked images alone."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    method: Literal["at"]
+
+
+def perturb_by(config: Perturbation) -> Perturb:
+    """The perturbation as a function of (model, images, labels)."""
+    if config.attack == "fgsm":
+        attack = build_attack(FGSMConfig(), config.epsilon)
+    else:
+        pgd = PGDConfig(
+            num_steps=config.num_steps,
+            step_size=config.step_size,
+            random_start=config.random_start,
+        )
+        attack = build_attack(pgd, config.epsilon)
+
+    def perturb(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        return attack(model, images, labels)
+
+    return perturb
+
+
+def adversarial_training(config: ATConfig) -> Strategy:
+    """Train on attacked images."""
+    return Strategy(perturb=perturb_by(config))

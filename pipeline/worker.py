@@ -1,0 +1,55 @@
+"""What a worker process does with a task: load the network once, evaluate the block."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pipeline import checkpoints
+from pipeline.data import Split
+from pipeline.evaluation import EvaluationTask, evaluate_block
+from pipeline.records import Block
+
+
+def choose_device(setting: str) -> torch.device:
+    """The device of `compute.device`: auto takes a GPU where there is one."""
+    if setting == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(setting)
+
+
+def strict_fp32() -> None:
+    """Judge in plain fp32: a TF32 convolution rounds weights and can flip spikes."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
+@functools.lru_cache(maxsize=2)
+def _network(path: str, digest: str, device: str) -> nn.Module:
+    """Tasks of one network come in a row; the digest keeps a replaced file from being missed."""
+    return checkpoints.rebuild(checkpoints.load(Path(path))).to(device)
+
+
+def run_task(
+    task: EvaluationTask,
+    splits: Mapping[str, Split],
+    *,
+    device: str,
+    num_threads: int,
+    revision: str,
+) -> Block:
+    """The block of a task, computed in this process."""
+    torch.set_num_threads(num_threads)
+    strict_fp32()
+    where = choose_device(device)
+    digest = checkpoints.digest(Path(task.checkpoint))
+    model = _network(task.checkpoint, digest, str(where))
+    split = splits[task.key.split]
+    chosen = slice(task.key.start, task.key.stop)
+    block = evaluate_block(
+        model, task, split.images[chosen], split.labels[chosen], device=where, revision=revision
+    )
+    block.metadata["checkpoint_sha256"] = digest
+    return block

@@ -1,0 +1,77 @@
+"""Builds the report of a sweep: python -m reports.build [--store DIR] [--sweep N ...]."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.errors import ConfigError
+from reports.page import write_page
+from reports.queries import load_study
+from reports.store import checked_name, sweep_names
+
+
+def build_report(store: Path, name: str, out: Path | None = None) -> Path:
+    """Write a sweep's page, figures and tables.
+
+    Args:
+        store: Folder that holds `sweeps/`, `verdicts/` and the others.
+        name: Name of the sweep.
+        out: Folder to write to; by default `<store>/reports/<name>`.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ConfigError: If the sweep is absent or one of its files cannot be read.
+    """
+    checked_name(name)
+    study = load_study(Path(store), name)
+    return write_page(study, Path(out) if out is not None else Path(store) / "reports" / name)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build the report of each sweep asked for; the last line printed is a page's path."""
+    options = _parser().parse_args(arguments)
+    try:
+        names = options.sweep or [_only_sweep(options.store)]
+        for name in names:
+            out = options.out
+            if out is not None and len(names) > 1:
+                out = out / checked_name(name)
+            page = build_report(options.store, name, out)
+            print(page)  # noqa: T201
+    except ConfigError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+def _only_sweep(store: Path) -> str:
+    names = sweep_names(store)
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise ConfigError(
+            f"no sweep in {store}: run one first (python -m pipeline.sweep --space FILE), "
+            "or name its store with --store DIR"
+        )
+    raise ConfigError(f"{store} holds several sweeps; name one with --sweep: {', '.join(names)}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m reports.build",
+        description="Build tables, figures and one self-contained page from a store.",
+    )
+    parser.add_argument("--store", type=Path, default=Path("runs"), metavar="DIR",
+                        help="folder the sweep wrote to (default: runs)")  # fmt: skip
+    parser.add_argument("--sweep", nargs="+", metavar="N",
+                        help="sweeps to report; one page each (default: the only one)")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="DIR",
+                        help="where to write (default: STORE/reports/N)")  # fmt: skip
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

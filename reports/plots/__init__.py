@@ -1,0 +1,1 @@
+"""One file per figure; `reports.figures` holds the table of them."""

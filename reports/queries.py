@@ -1,0 +1,286 @@
+"""Loads a sweep into a frozen `Study`: every number that the report shows comes from here."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.records import Outcome, SplitName, TrialRow
+from reports import store
+from reports.fronts import Point, best_above, knee, pareto_front
+from reports.parameters import Parameter, parameters_of, value_of
+from reports.statistics import Comparison, compare, holm
+from reports.unions import Accuracy, SplitResult, Suite, judge, suite_from
+
+GRADIENTS = ("gradient_l1", "gradient_l2", "gradient_l0", "gradient_density", "hoyer")
+RATIO = "vulnerability_ratio"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientStats:
+    """Means over a split's samples; zero gradients leave NaN and are counted apart."""
+
+    split: str
+    total: int
+    undefined: int
+    """Samples whose gradient is zero: density, Hoyer sparsity and ratio do not exist there."""
+    means: dict[str, float]
+    ratio_median: float
+    """Median of adversarial over random vulnerability (Theorem 4.3)."""
+    within_bounds: float
+    """Fraction of samples with 3 <= ratio <= 3 * l0, as Theorem 4.3 has it for small epsilon."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrialResult:
+    """One trial with everything that the store knows of its network."""
+
+    row: TrialRow
+    splits: dict[str, SplitResult | None]
+    gradients: GradientStats | None
+    epochs: pd.DataFrame
+
+    @property
+    def complete(self) -> bool:
+        """Whether the trial was trained, attacked and told."""
+        return self.row.outcome is Outcome.COMPLETE
+
+    def clean(self, split: str) -> Accuracy | None:
+        """Accuracy on the split's unattacked images."""
+        result = self.splits.get(split)
+        return result.clean if result else None
+
+    def robust(self, split: str) -> Accuracy | None:
+        """Accuracy on the split under the union of the suite's members."""
+        result = self.splits.get(split)
+        return result.robust if result else None
+
+    def point(self, split: str) -> Point | None:
+        """Clean and robust accuracy on the split, where both are complete."""
+        clean, robust = self.clean(split), self.robust(split)
+        return (clean.value, robust.value) if clean and robust else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineComparison:
+    """The chosen searched point against a baseline, on the same samples of one split."""
+
+    baseline: TrialResult
+    split: str
+    robust: Comparison
+    clean: Comparison
+    adjusted_p: float
+    """McNemar's p-value for robust accuracy, Holm-adjusted over the baselines."""
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether robust accuracy differs at the 5 % level."""
+        return self.adjusted_p < 0.05
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Study:
+    """A sweep as stored: facts, trials and what follows from their per-sample rows."""
+
+    name: str
+    facts: dict[str, Any]
+    suites: dict[str, Suite]
+    """By split: the selection suite on validation, the report suite on test."""
+    trials: tuple[TrialResult, ...]
+    parameters: tuple[Parameter, ...]
+
+    @property
+    def baselines(self) -> tuple[TrialResult, ...]:
+        """Trials that the search was given, not asked for."""
+        return tuple(trial for trial in self.trials if trial.row.role == "baseline")
+
+    @property
+    def failures(self) -> tuple[TrialResult, ...]:
+        """Trials that were told as failed or diverged."""
+        ended = (Outcome.FAILED, Outcome.DIVERGED)
+        return tuple(trial for trial in self.trials if trial.row.outcome in ended)
+
+    @property
+    def floor(self) -> float | None:
+        """Lowest clean accuracy that the space accepts, a fraction; None without a constraint."""
+        floor = (self.facts.get("constraints") or {}).get("clean_accuracy")
+        return None if floor is None else float(floor)
+
+    @cached_property
+    def judged(self) -> tuple[TrialResult, ...]:
+        """Complete trials with a full set of validation verdicts."""
+        return tuple(t for t in self.trials if t.complete and t.point(SplitName.VALIDATION))
+
+    @cached_property
+    def front(self) -> tuple[TrialResult, ...]:
+        """Feasible trials that no other beats in both objectives, on validation."""
+        trials, points = _points(t for t in self.judged if t.row.feasible)
+        return tuple(trials[i] for i in pareto_front(points))
+
+    @cached_property
+    def knee(self) -> TrialResult | None:
+        """The front's point of best trade-off: farthest above the line between its ends."""
+        trials, points = _points(self.front)
+        index = knee(points, range(len(points)))
+        return None if index is None else trials[index]
+
+    @cached_property
+    def best(self) -> TrialResult | None:
+        """The searched, feasible trial with the highest robust accuracy above the floor."""
+        searched = (t for t in self.judged if t.row.role != "baseline" and t.row.feasible)
+        trials, points = _points(searched)
+        index = best_above(points, self.floor)
+        return None if index is None else trials[index]
+
+    @cached_property
+    def reporting_split(self) -> str:
+        """Test where the best trial, or without one a baseline, was judged; else validation."""
+        candidates = [self.best] if self.best else [b for b in self.baselines if b.complete]
+        tested = any(trial.point(SplitName.TEST) for trial in candidates)
+        return SplitName.TEST if tested else SplitName.VALIDATION
+
+    @cached_property
+    def comparisons(self) -> tuple[BaselineComparison, ...]:
+        """The best searched trial against every baseline judged on the reporting split."""
+        if self.best is None:
+            return ()
+        split = self.reporting_split
+        rivals = [b for b in self.baselines if b.complete and b.point(split)]
+        robust = [_compared(self.best, rival, split, attacked=True) for rival in rivals]
+        adjusted = holm([comparison.p_value for comparison in robust])
+        return tuple(
+            BaselineComparison(
+                baseline=rival,
+                split=split,
+                robust=comparison,
+                clean=_compared(self.best, rival, split, attacked=False),
+                adjusted_p=p_value,
+            )
+            for rival, comparison, p_value in zip(rivals, robust, adjusted, strict=True)
+        )
+
+    @cached_property
+    def disagreements(self) -> tuple[str, ...]:
+        """Trials whose told objectives are not what the stored rows give."""
+        found = []
+        for trial in self.judged:
+            point = trial.point(SplitName.VALIDATION) or (np.nan, np.nan)
+            for objective, value in zip(("clean_accuracy", "robust_accuracy"), point, strict=True):
+                told = trial.row.metrics.get(objective)
+                if told is not None and abs(told - value) > 1e-6:
+                    found.append(
+                        f"{trial.row.label}: {objective} was told as {told:.4f}, "
+                        f"the stored verdicts give {value:.4f}"
+                    )
+        return tuple(found)
+
+
+def load_study(root: Path, name: str) -> Study:
+    """Read a sweep and the rows of its trials from a store.
+
+    Raises:
+        ConfigError: If the sweep is absent or one of its files cannot be read.
+    """
+    facts = store.read_sweep(root, name)
+    suites: dict[str, Suite] = {
+        SplitName.VALIDATION: suite_from(facts.get("selection_suite"), facts.get("num_validation")),
+        SplitName.TEST: suite_from(facts.get("report_suite"), facts.get("num_test")),
+    }
+    return Study(
+        name=name,
+        facts=facts,
+        suites=suites,
+        trials=tuple(_result(root, row, suites) for row in store.read_trials(root, name)),
+        parameters=parameters_of(facts),
+    )
+
+
+def trial_frame(study: Study) -> pd.DataFrame:
+    """One row per trial: parameters, accuracies with intervals and gradients; fractions."""
+    return pd.DataFrame([_flat(study, trial) for trial in study.trials])
+
+
+def _result(root: Path, row: TrialRow, suites: dict[str, Suite]) -> TrialResult:
+    return TrialResult(
+        row=row,
+        splits={
+            split: judge(store.read_verdicts(root, row.fingerprint, split), suite)
+            for split, suite in suites.items()
+        },
+        gradients=_gradients(root, row.fingerprint),
+        epochs=store.read_epochs(root, row.fingerprint),
+    )
+
+
+def _gradients(root: Path, fingerprint: str) -> GradientStats | None:
+    for split in (SplitName.VALIDATION, SplitName.TEST):
+        rows = store.read_measurements(root, fingerprint, split)
+        if not rows.empty:
+            return _gradient_stats(rows.drop_duplicates("sample", keep="last"), split)
+    return None
+
+
+def _gradient_stats(rows: pd.DataFrame, split: str) -> GradientStats:
+    density = rows.get("gradient_density", pd.Series(np.nan, index=rows.index))
+    ratio = rows.get(RATIO, pd.Series(np.nan, index=rows.index)).dropna()
+    upper = 3 * rows.get("gradient_l0", pd.Series(np.nan, index=rows.index)).loc[ratio.index]
+    within = ((ratio >= 3) & (ratio <= upper)).mean() if len(ratio) else np.nan
+    return GradientStats(
+        split=split,
+        total=len(rows),
+        undefined=int(density.isna().sum()),
+        means={name: float(rows[name].mean()) for name in GRADIENTS if name in rows},
+        ratio_median=float(ratio.median()),
+        within_bounds=float(within),
+    )
+
+
+def _points(trials: Any) -> tuple[list[TrialResult], list[Point]]:
+    paired = [(trial, trial.point(SplitName.VALIDATION)) for trial in trials]
+    return [trial for trial, _ in paired], [point for _, point in paired]
+
+
+def _compared(first: TrialResult, second: TrialResult, split: str, *, attacked: bool) -> Comparison:
+    outcomes = []
+    for trial in (first, second):
+        result = trial.splits[split]
+        assert result is not None
+        outcome = result.survivors if attacked else result.correct
+        assert outcome is not None
+        outcomes.append(outcome)
+    return compare(outcomes[0], outcomes[1])
+
+
+def _flat(study: Study, trial: TrialResult) -> dict[str, Any]:
+    row = trial.row
+    flat: dict[str, Any] = {
+        "label": row.label,
+        "fingerprint": row.fingerprint,
+        "role": row.role,
+        "strategy": row.strategy,
+        "method": row.method,
+    }
+    flat |= {parameter.path: value_of(row, parameter.path) for parameter in study.parameters}
+    for split in (SplitName.VALIDATION, SplitName.TEST):
+        for kind, accuracy in (("clean", trial.clean(split)), ("robust", trial.robust(split))):
+            low, high = accuracy.interval if accuracy else (np.nan, np.nan)
+            flat |= {
+                f"{split}_{kind}": accuracy.value if accuracy else np.nan,
+                f"{split}_{kind}_low": low,
+                f"{split}_{kind}_high": high,
+                f"{split}_{kind}_num_samples": accuracy.total if accuracy else 0,
+            }
+    means = trial.gradients.means if trial.gradients else {}
+    flat |= {name: means.get(name, np.nan) for name in GRADIENTS}
+    flat |= {
+        "front": any(trial is member for member in study.front),
+        "feasible": row.feasible,
+        "outcome": str(row.outcome or "not finished"),
+        "reason": row.reason,
+        "training_s": row.training_s,
+        "evaluation_s": row.evaluation_s,
+    }
+    return flat

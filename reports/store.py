@@ -1,0 +1,128 @@
+"""Reads the files of a store as they are; nothing here aggregates."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import ConfigError
+from pipeline.records import Outcome, Phase, TrialRow
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_TRIAL_FIELDS = {field.name for field in dataclasses.fields(TrialRow)}
+VERDICT_FIELDS = ("sample", "attack", "oracle", "attack_hash", "robust")
+
+
+def checked_name(name: str, what: str = "sweep name") -> str:
+    """The name itself, which also names a folder.
+
+    Raises:
+        ConfigError: If it could lead out of the store.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{what}: expected letters, digits, '_', '-' and '.', got {name!r}; "
+            "write the name of a folder below the store's sweeps/"
+        )
+    return name
+
+
+def sweep_names(store: Path) -> list[str]:
+    """Names of the sweeps in the store, sorted."""
+    return sorted(path.parent.name for path in (store / "sweeps").glob("*/sweep.json"))
+
+
+def read_sweep(store: Path, name: str) -> dict[str, Any]:
+    """Facts of a sweep, from its sweep.json.
+
+    Raises:
+        ConfigError: If the store holds no such sweep or the file is not a JSON object.
+    """
+    path = store / "sweeps" / checked_name(name) / "sweep.json"
+    if not path.is_file():
+        known = ", ".join(sweep_names(store)) or "none"
+        raise ConfigError(f"no sweep '{name}' in {store}; sweeps there: {known}")
+    facts = _read_json(path)
+    if not isinstance(facts, dict):
+        raise ConfigError(f"{path}: expected a JSON object, got {type(facts).__name__}")
+    return facts
+
+
+def read_trials(store: Path, name: str) -> list[TrialRow]:
+    """Trials of a sweep, as its ledger wrote them; empty where none was asked yet."""
+    path = store / "sweeps" / checked_name(name) / "trials.json"
+    rows = _read_json(path) if path.is_file() else []
+    if not isinstance(rows, list):
+        raise ConfigError(f"{path}: expected a JSON list, got {type(rows).__name__}")
+    try:
+        return [_trial(row) for row in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: not a list of trials: {error!r}") from error
+
+
+def read_epochs(store: Path, fingerprint: str) -> pd.DataFrame:
+    """One row per finished epoch; empty where the trial left none."""
+    path = store / "trials" / fingerprint / "epochs.jsonl"
+    if not path.is_file():
+        return pd.DataFrame({"epoch": pd.Series(dtype=int)})
+    rows: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue  # an interrupted write leaves half a line
+    frame = pd.DataFrame(rows)
+    if "epoch" not in frame:
+        frame["epoch"] = range(1, len(frame) + 1)
+    return frame.drop_duplicates("epoch", keep="last").sort_values("epoch", ignore_index=True)
+
+
+def read_verdicts(store: Path, fingerprint: str, split: str) -> pd.DataFrame:
+    """Per-sample verdicts of a network on a split: the columns `VERDICT_FIELDS`."""
+    return _read_parquet(store / "verdicts" / fingerprint / split, VERDICT_FIELDS)
+
+
+def read_measurements(store: Path, fingerprint: str, split: str) -> pd.DataFrame:
+    """Per-sample gradient measurements of a network on a split, all columns."""
+    return _read_parquet(store / "measurements" / fingerprint / split, None)
+
+
+def _trial(row: dict[str, Any]) -> TrialRow:
+    known = {key: value for key, value in row.items() if key in _TRIAL_FIELDS}
+    filled: dict[str, Any] = {"role": "searched", "parameters": {}, "config": {}} | known
+    filled.setdefault("strategy", filled.get("method", "unknown"))
+    filled.setdefault("method", filled["strategy"])
+    filled["phase"] = Phase(filled.get("phase", Phase.ASKED))
+    outcome = filled.get("outcome")
+    filled["outcome"] = Outcome(outcome) if outcome else None
+    checked_name(str(filled["fingerprint"]), "fingerprint")
+    return TrialRow(**filled)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected JSON: {error}") from error
+
+
+def _read_parquet(folder: Path, columns: tuple[str, ...] | None) -> pd.DataFrame:
+    files = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+    frames: list[pd.DataFrame] = []
+    for path in files:
+        try:
+            table = pq.ParquetFile(path).read(columns=list(columns) if columns else None)
+        except (pa.ArrowException, OSError) as error:
+            raise ConfigError(f"{path}: not a readable Parquet file: {error}") from error
+        if columns and not set(columns) <= set(table.column_names):
+            missing = ", ".join(sorted(set(columns) - set(table.column_names)))
+            raise ConfigError(f"{path}: verdict columns are missing: {missing}")
+        frames.append(table.to_pandas())
+    if not frames:
+        return pd.DataFrame(columns=list(columns or ("sample",)))
+    return pd.concat(frames, ignore_index=True)
