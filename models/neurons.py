@@ -99,15 +99,19 @@ class _BackpropagationThroughTime(torch.autograd.Function):
         spikes, charged = ctx.saved_tensors
         leak, threshold, surrogate, gamma = ctx.constants
         grad_spikes = grads[0]
-        slope = surrogate(charged - threshold, gamma)
         grad_current = torch.empty_like(charged)
         last = charged.shape[0] - 1
-        torch.mul(grad_spikes[last], slope[last], out=grad_current[last])
+        # The slope one step at a time: a step's tensors stay in the processor's cache.
+        slope = surrogate(charged[last] - threshold, gamma)
+        torch.mul(grad_spikes[last], slope, out=grad_current[last])
         for step in range(last - 1, -1, -1):
-            grad_voltage = leak * grad_current[step + 1]
+            grad_voltage = grad_current[step + 1]
+            if leak != 1.0:
+                grad_voltage = leak * grad_voltage
+            slope = surrogate(charged[step] - threshold, gamma)
             through_spike = torch.addcmul(grad_spikes[step], grad_voltage, charged[step], value=-1)
             kept = torch.addcmul(grad_voltage, grad_voltage, spikes[step], value=-1)
-            torch.addcmul(kept, through_spike, slope[step], out=grad_current[step])
+            torch.addcmul(kept, through_spike, slope, out=grad_current[step])
         return grad_current, None, None, None, None
 
 

@@ -19,7 +19,9 @@ def triangle(excess: Tensor, gamma: float) -> Tensor:
 
     Eq. (33) prints 1/gamma in front, which is the same at gamma = 1 alone.
     """
-    return (gamma - excess.abs()).clamp_min_(0.0).div_(gamma**2)
+    distance = excess.abs()
+    height = distance.neg_().add_(gamma).clamp_min_(0.0)
+    return height if gamma == 1.0 else height.div_(gamma**2)
 
 
 def sigmoid(excess: Tensor, gamma: float) -> Tensor:

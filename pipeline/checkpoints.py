@@ -1,5 +1,6 @@
 """A checkpoint is one safetensors file: weights, momentum, and JSON about what they are."""
 
+import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ class Checkpoint:
     """Epochs finished."""
     config: dict[str, Any]
     """The trial's configuration, as plain data."""
+    fingerprint: str
+    """Of the trial, as the store names it."""
     spec: dict[str, Any]
     """The network's `InputSpec`, as plain data."""
 
@@ -42,6 +45,7 @@ def save(
     *,
     epoch: int,
     config: Any,
+    fingerprint: str,
     spec: InputSpec,
 ) -> None:
     """Write model and momentum; the file appears under its name only when it is whole."""
@@ -54,7 +58,9 @@ def save(
     header = {
         "format": FORMAT,
         "epoch": str(epoch),
-        "config": canonical(config),
+        # Not its identity alone: whoever loads it wants to know where the data lay, too.
+        "config": json.dumps(dataclasses.asdict(config), default=str),
+        "fingerprint": fingerprint,
         "spec": canonical(spec),
     }
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -90,6 +96,7 @@ def load(path: Path) -> Checkpoint:
         momentum={k[len(MOMENTUM) :]: v for k, v in tensors.items() if k.startswith(MOMENTUM)},
         epoch=int(header["epoch"]),
         config=json.loads(header["config"]),
+        fingerprint=header["fingerprint"],
         spec=json.loads(header["spec"]),
     )
 

@@ -76,6 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tree["data"] = tree["data"] | {"root": options.data_root}
         trial = TypeAdapter(TrialConfig).validate_python(tree)
         dataset = load_dataset(trial.data)
+        if trial.fingerprint() != checkpoint.fingerprint:
+            raise ConfigError(
+                f"{options.checkpoint}: the data now at its place is not what this network was "
+                "trained on; give the right folder with --data-root"
+            )
         split = {"validation": dataset.validation, "test": dataset.test}[options.split]
         wanted = options.num_samples or len(split)
         if not 1 <= wanted <= len(split):
@@ -83,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         radius = suite.epsilon if epsilon is None else epsilon
         job = EvaluationJob(
             label=options.checkpoint.parent.name,
-            fingerprint=trial.fingerprint(),
+            fingerprint=checkpoint.fingerprint,
             checkpoint=str(options.checkpoint.absolute()),
             split=options.split,
             members=(*members(suite, epsilon), measure_member(radius)),

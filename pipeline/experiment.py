@@ -14,6 +14,7 @@ from pipeline import checkpoints
 from pipeline.config import TrialConfig
 from pipeline.data import Split
 from pipeline.data.augmentation import AUGMENTATIONS
+from pipeline.errors import ConfigError
 from pipeline.files import write_atomically
 from pipeline.records import SplitName
 from pipeline.seeding import seeded
@@ -47,6 +48,7 @@ def train(
     spec: InputSpec,
     folder: Path,
     *,
+    fingerprint: str,
     device: str = "auto",
     num_threads: int = 1,
     should_stop: Callable[[], bool] = lambda: False,
@@ -62,6 +64,7 @@ def train(
         splits: By name; training and validation are used.
         spec: What the network must know of the data.
         folder: Of this trial alone; made if absent.
+        fingerprint: Of `config`; a worker need not see the data's files to compute it.
         device: auto, cpu or cuda.
         num_threads: Of torch on the CPU; part of what decides the numbers' last digits.
         should_stop: Asked after each epoch.
@@ -88,6 +91,11 @@ def train(
     done = 0
     if path.exists():
         checkpoint = checkpoints.load(path)
+        if checkpoint.fingerprint != fingerprint:
+            raise ConfigError(
+                f"{path}: expected a checkpoint of trial {fingerprint}, got one of "
+                f"{checkpoint.fingerprint}; move it away"
+            )
         model.load_state_dict(checkpoint.weights)
         checkpoints.restore_momentum(optimizer, model, checkpoint.momentum)
         done = checkpoint.epoch
@@ -114,7 +122,15 @@ def train(
         lines = "".join(json.dumps(row) + "\n" for row in history)
         # The curves first: a checkpoint without its curve's last point could not be mended.
         write_atomically(folder / EPOCHS_FILE, lines.encode())
-        checkpoints.save(path, model, optimizer, epoch=epoch + 1, config=config, spec=spec)
+        checkpoints.save(
+            path,
+            model,
+            optimizer,
+            epoch=epoch + 1,
+            config=config,
+            fingerprint=fingerprint,
+            spec=spec,
+        )
         yield metrics
         if should_stop():
             return

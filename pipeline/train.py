@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ConfigError(f"--strategy: expected one of {', '.join(labels)}, got '{label}'")
         dataset = load_dataset(space.data)
         trial = space.trial(label)
-        folder = trial_folder(options.store, trial.fingerprint())
+        fingerprint = trial.fingerprint()
+        folder = trial_folder(options.store, fingerprint)
         write_config(folder, trial)
         console = Progress()
         console.line(f"{label} on {dataset.note}, into {folder}")
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             {SplitName.TRAIN: dataset.train, SplitName.VALIDATION: dataset.validation},
             input_spec(dataset),
             folder,
+            fingerprint=fingerprint,
             device=space.compute.device,
             num_threads=space.compute.cpus_per_trial,
         )

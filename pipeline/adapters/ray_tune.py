@@ -141,6 +141,7 @@ def _train_trial(config: dict[str, Any], splits: Any, settings: dict[str, Any]) 
             splits,
             SPEC.validate_python(settings["spec"]),
             folder,
+            fingerprint=config["fingerprint"],
             device=settings["device"],
             num_threads=settings["num_threads"],
         )

@@ -1,0 +1,56 @@
+# Two commands are all a newcomer needs: `make sweep` and `make test`. Both set up .venv first.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STORE ?= runs
+SPACE ?= search_spaces/lambda.yaml
+READY := .venv/.ready
+READY_TEST := .venv/.ready-test
+
+.PHONY: help sweep test ui report lint format clean
+
+help:
+	@echo 'make sweep    run search_spaces/lambda.yaml on this machine (SPACE=FILE for another)'
+	@echo 'make test     run every check that CI runs'
+	@echo 'make ui       browse the results in MLflow, on 127.0.0.1:5000'
+	@echo 'make report   build the report of the sweep in $(STORE) again'
+	@echo 'make format   put the code into its format'
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo 'Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 ...'; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(READY_TEST): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+sweep: $(READY)
+	$(BIN)/python -m pipeline.sweep --space $(SPACE) --store $(STORE)
+
+report: $(READY)
+	$(BIN)/python -m reports.build --store $(STORE)
+
+ui: $(READY)
+	@echo 'MLflow: http://127.0.0.1:5000 (Ctrl-C ends it)'
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server \
+		--backend-store-uri sqlite:///$(abspath $(STORE))/mlflow.db \
+		--default-artifact-root file://$(abspath $(STORE))/artifacts \
+		--host 127.0.0.1 --port 5000 --workers 1
+
+lint: $(READY_TEST)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest
+
+format: $(READY_TEST)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
