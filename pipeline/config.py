@@ -115,7 +115,7 @@ class EvaluationConfig:
     """Radius in pixel units; omitted, the suite's."""
     num_samples: Count | None = None
     """Samples of the validation split; omitted, all."""
-    block_size: Count = 256
+    block_size: Count = 128
     """Samples per task; also the batch of the attack, so it belongs to the result."""
 
 
@@ -145,7 +145,7 @@ class ComputeConfig:
     cpus_per_evaluation: Count = 1
     gpus_per_evaluation: NonNegative | None = None
     """Omitted: a quarter of a GPU where there is one, else 0."""
-    max_backlog: Count = 8
+    max_backlog: Count = 4
     """Trained networks that may wait for evaluation before training pauses."""
 
 

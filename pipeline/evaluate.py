@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--split", choices=["validation", "test"], default="test")
     result.add_argument("--epsilon", help="radius in pixel units, such as 8/255; the suite's")
     result.add_argument("--num-samples", type=int, help="first samples of the split; all")
-    result.add_argument("--block-size", type=int, default=256)
+    result.add_argument("--block-size", type=int, default=128)
     result.add_argument("--seed", type=int, default=0)
     result.add_argument("--store", type=Path, default=Path("runs"), help="folder for all results")
     result.add_argument("--data-root", help="folder of the data set, if it has moved")

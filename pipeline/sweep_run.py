@@ -338,7 +338,7 @@ class SweepRun:
         self._training[row.fingerprint] = (row, epoch)
         if time.monotonic() - self._last_line > HEARTBEAT_S:
             total = self.space.training.epochs
-            now = ", ".join(f"{r.label} {e}/{total}" for r, e in self._training.values())
+            now = ", ".join(f"{r.label} {e}/{total}" for r, e in self._training.values() if e)
             told = sum(1 for r in self.ledger.rows() if r.phase is Phase.TOLD)
             self._say(
                 f"{told} of {self.ledger.num_planned} done; in training: {now or 'none'}; "
