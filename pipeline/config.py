@@ -128,7 +128,7 @@ class ReportConfig:
     suite: str | None = None
     """Omitted, the evaluation's."""
     trials: Literal["front", "all"] = "front"
-    """`front`: the Pareto front's members and the baselines."""
+    """`front`: the baselines, and the Pareto front of what was searched."""
     num_samples: Count | None = None
 
 
@@ -145,7 +145,7 @@ class ComputeConfig:
     cpus_per_evaluation: Count = 1
     gpus_per_evaluation: NonNegative | None = None
     """Omitted: a quarter of a GPU where there is one, else 0."""
-    max_backlog: Count = 4
+    max_backlog: Count = 8
     """Trained networks that may wait for evaluation before training pauses."""
 
 

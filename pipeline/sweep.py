@@ -72,16 +72,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 sys.stdout.write(line + "\n")
             return 0
         # Imported here: the engines take seconds, and a wrong space should be told at once.
-        from pipeline.sweep_run import SweepRun
+        from pipeline.sweep_run import run_sweep
 
-        sweep = SweepRun(
-            space=space,
+        return run_sweep(
+            space,
             space_file=options.space,
             overrides=overrides,
             store=options.store,
             name=name,
+            resume=options.resume,
+            address=options.address,
         )
-        return sweep.run(resume=options.resume, address=options.address)
 
     return run_command(run)
 

@@ -69,7 +69,9 @@ def _sampler(space: SpaceConfig) -> optuna.samplers.BaseSampler:
     if space.search.sampler == "nsga2":
         # A generation as large as the default 50 would never end in a short study.
         settings["population_size"] = max(4, min(50, (space.search.num_trials or 50) // 4))
-    sampler: optuna.samplers.BaseSampler = table[space.search.sampler](**settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        sampler: optuna.samplers.BaseSampler = table[space.search.sampler](**settings)
     return sampler
 
 

@@ -1,0 +1,80 @@
+"""The two judgements of a sweep: selection on validation, reporting on test."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.checkpoints import FILE_NAME
+from pipeline.config import SpaceConfig
+from pipeline.data import Dataset
+from pipeline.evaluator import EvaluationJob
+from pipeline.experiment import trial_folder
+from pipeline.records import SplitName, TrialRow
+from pipeline.threats import Member, SuiteConfig, load_suite, measure_member, members
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """A suite on the first samples of a split; every network is judged by the same."""
+
+    suite: SuiteConfig
+    members: tuple[Member, ...]
+    split: SplitName
+    num_samples: int
+    block_size: int
+    epsilon: float
+    """Radius of attacks that name none, and of the vulnerability measurements."""
+    seed: int
+
+    def job(self, row: TrialRow, store: Path) -> EvaluationJob:
+        """The evaluation of a trained trial: verdicts and gradient measurements."""
+        checkpoint = trial_folder(store, row.fingerprint) / FILE_NAME
+        return EvaluationJob(
+            label=row.label,
+            fingerprint=row.fingerprint,
+            checkpoint=str(checkpoint.absolute()),
+            split=self.split.value,
+            members=(*self.members, measure_member(self.epsilon)),
+            num_samples=self.num_samples,
+            block_size=self.block_size,
+            seed=self.seed,
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """What the report needs to find and to name the rows."""
+        return {
+            "name": self.suite.name,
+            "description": self.suite.description,
+            "members": [member.name for member in self.members],
+            "hashes": {member.name: member.hash for member in self.members},
+            "num_samples": self.num_samples,
+        }
+
+
+def judgements(space: SpaceConfig, dataset: Dataset) -> tuple[Judgement, Judgement]:
+    """Selection and reporting as the space wants them, capped at the samples there are."""
+    evaluation, report = space.evaluation, space.report
+    wanted = (
+        (evaluation.suite, SplitName.VALIDATION, evaluation.num_samples, dataset.validation),
+        (report.suite or evaluation.suite, SplitName.TEST, report.num_samples, dataset.test),
+    )
+    selection, reporting = (
+        _judgement(space, load_suite(name), split, min(count or len(samples), len(samples)))
+        for name, split, count, samples in wanted
+    )
+    return selection, reporting
+
+
+def _judgement(
+    space: SpaceConfig, suite: SuiteConfig, split: SplitName, num_samples: int
+) -> Judgement:
+    own = space.evaluation.epsilon
+    return Judgement(
+        suite=suite,
+        members=members(suite, own),
+        split=split,
+        num_samples=num_samples,
+        block_size=space.evaluation.block_size,
+        epsilon=suite.epsilon if own is None else own,
+        seed=space.seed,
+    )

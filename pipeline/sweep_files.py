@@ -1,0 +1,115 @@
+"""A sweep's own files in the store: what it is, and its trials; the report reads them."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import SpaceConfig
+from pipeline.data import Dataset
+from pipeline.files import write_atomically
+from pipeline.fingerprint import fingerprint
+from pipeline.judging import Judgement
+from pipeline.records import TrialRow
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class SweepFiles:
+    """`sweeps/NAME/`: sweep.json, trials.json, the space as written, the environment."""
+
+    def __init__(self, store: Path, name: str) -> None:
+        self.folder = store / "sweeps" / name
+        self.facts: dict[str, Any] = {}
+        self._before_s, self._began = 0.0, time.perf_counter()
+
+    def is_complete(self, space: SpaceConfig) -> bool:
+        """Whether a sweep of this name over this space has run to its end."""
+        facts = self._stored()
+        return bool(facts.get("complete")) and facts["space_hash"] == fingerprint(space.identity())
+
+    def _stored(self) -> dict[str, Any]:
+        path = self.folder / "sweep.json"
+        facts: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+        return facts
+
+    def begin(
+        self,
+        *,
+        name: str,
+        space: SpaceConfig,
+        space_file: Path,
+        overrides: Sequence[str],
+        dataset: Dataset,
+        model_note: str,
+        selection: Judgement,
+        reporting: Judgement,
+        environment: dict[str, Any],
+    ) -> list[Path]:
+        """Write down what is about to run; returns the files that describe it."""
+        stored = self._stored()
+        self._before_s, self._began = float(stored.get("wall_s") or 0.0), time.perf_counter()
+        text = space_file.read_text()
+        self.facts = {
+            "name": name,
+            "description": space.description,
+            "space_hash": fingerprint(space.identity()),
+            "space_text": text,
+            "space_file": space_file.name,
+            "overrides": list(overrides),
+            "objectives": list(space.search.objectives),
+            "constraints": dict(space.search.constraints),
+            "parameters": {
+                path: {k: v for k, v in dataclasses.asdict(parameter).items() if v is not None}
+                for path, parameter in space.search.parameters.items()
+            },
+            "seed": space.seed,
+            "sampler": space.search.sampler,
+            "data_note": dataset.note,
+            "data_hash": dataset.content_hash(),
+            "num_train": len(dataset.train),
+            "num_validation": len(dataset.validation),
+            "num_test": len(dataset.test),
+            "num_classes": dataset.num_classes,
+            "model_note": model_note,
+            "epsilon": selection.epsilon,
+            "selection_suite": selection.facts(),
+            "report_suite": reporting.facts(),
+            "report_trials": space.report.trials,
+            "environment": environment,
+            "started": stored.get("started", _now()),
+            "finished": None,
+            "wall_s": self._before_s,
+            "phases": {},
+            "complete": False,
+        }
+        self._write("sweep.json", self.facts)
+        self._write("environment.json", environment)
+        write_atomically(self.folder / space_file.name, text.encode())
+        return [self.folder / space_file.name, self.folder / "environment.json"]
+
+    def _write(self, name: str, content: Any) -> None:
+        text = json.dumps(content, indent=1, default=str) + "\n"
+        write_atomically(self.folder / name, text.encode())
+
+    def write_trials(self, rows: Sequence[TrialRow]) -> None:
+        """The ledger's rows as they are now."""
+        self._write("trials.json", [dataclasses.asdict(row) for row in rows])
+
+    def end(self, rows: Sequence[TrialRow], *, complete: bool) -> dict[str, float]:
+        """Write down that the run ended; returns its times in seconds."""
+        phases = {
+            "training_s": sum(row.training_s for row in rows),
+            "evaluation_s": sum(row.evaluation_s for row in rows),
+        }
+        wall = self._before_s + time.perf_counter() - self._began
+        self.facts |= {"wall_s": wall, "phases": phases, "complete": complete}
+        self.facts["finished"] = _now() if complete else None
+        self._write("sweep.json", self.facts)
+        self.write_trials(rows)
+        return {"wall_s": wall, **phases}

@@ -1,0 +1,41 @@
+"""One Ray session for the whole run, in a home of its own, and a tiny trained network."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_home(tmp_path_factory):
+    """Ray writes an authentication token to HOME; MLflow and torchvision look there, too."""
+    home = tmp_path_factory.mktemp("home")
+    before = {name: os.environ.get(name) for name in ("HOME", "MLFLOW_TRACKING_URI")}
+    os.environ["HOME"] = str(home)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    yield
+    for name, value in before.items():
+        if value is not None:
+            os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def ray_session(_own_home):
+    """A local Ray with two CPUs and two GPUs that are declared, not real."""
+    import ray
+
+    ray.init(
+        num_cpus=2,
+        num_gpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        object_store_memory=200 * 2**20,
+    )
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return Path(__file__).parents[1]
