@@ -103,7 +103,9 @@ class ModelConfig:
         if isinstance(self.num_timesteps, bool) or not 1 <= self.num_timesteps <= 1000:
             raise FieldError("num_timesteps", f"expected 1 to 1000, got {self.num_timesteps}")
         if min(self.channels) < 1:
-            raise FieldError("channels", f"expected three widths of at least 1, got {self.channels}")
+            raise FieldError(
+                "channels", f"expected three widths of at least 1, got {self.channels}"
+            )
         if self.architecture != "small" and self.channels != (16, 32, 32):
             raise FieldError("channels", f"{self.architecture} has its own widths: remove this key")
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from models import InputSpec, ModelConfig, NeuronConfig, build_model
 from pipeline.errors import ConfigError
 from pipeline.files import write_atomically
-from pipeline.fingerprint import canonical
 
 FILE_NAME = "checkpoint.safetensors"
 FORMAT = "spikeproof-checkpoint-1"
+HEADER = "spikeproof"
 WEIGHT, MOMENTUM = "weight.", "momentum."
 
 
@@ -51,20 +51,22 @@ def save(
     """Write model and momentum; the file appears under its name only when it is whole."""
     tensors = {WEIGHT + name: value for name, value in model.state_dict().items()}
     if optimizer is not None:
-        names = {parameter: name for name, parameter in model.named_parameters()}
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
         for parameter, state in optimizer.state.items():
             if state.get("momentum_buffer") is not None:
-                tensors[MOMENTUM + names[parameter]] = state["momentum_buffer"]
+                tensors[MOMENTUM + names[id(parameter)]] = state["momentum_buffer"]
     header = {
         "format": FORMAT,
-        "epoch": str(epoch),
+        "epoch": epoch,
         # Not its identity alone: whoever loads it wants to know where the data lay, too.
-        "config": json.dumps(dataclasses.asdict(config), default=str),
+        "config": dataclasses.asdict(config),
         "fingerprint": fingerprint,
-        "spec": canonical(spec),
+        "spec": dataclasses.asdict(spec),
     }
+    # One entry: safetensors writes several in random order, and equal files would differ.
+    about = {HEADER: json.dumps(header, default=str)}
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, serialize(on_cpu, header))
+    write_atomically(path, serialize(on_cpu, about))
 
 
 def load(path: Path) -> Checkpoint:
@@ -78,7 +80,7 @@ def load(path: Path) -> Checkpoint:
     tensors: dict[str, Tensor] = {}
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+            text = (file.metadata() or {}).get(HEADER, "{}")
             for name in file.keys():  # noqa: SIM118 - not a dict
                 tensors[name] = file.get_tensor(name)
     except (SafetensorError, OSError) as error:
@@ -86,6 +88,7 @@ def load(path: Path) -> Checkpoint:
             f"{path}: expected a checkpoint in safetensors format, got something else ({error}); "
             "files that need pickle are never loaded"
         ) from error
+    header = json.loads(text)
     if header.get("format") != FORMAT:
         raise ConfigError(
             f"{path}: expected a checkpoint written by this pipeline ({FORMAT}), "
@@ -94,10 +97,10 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(
         weights={k[len(WEIGHT) :]: v for k, v in tensors.items() if k.startswith(WEIGHT)},
         momentum={k[len(MOMENTUM) :]: v for k, v in tensors.items() if k.startswith(MOMENTUM)},
-        epoch=int(header["epoch"]),
-        config=json.loads(header["config"]),
+        epoch=header["epoch"],
+        config=header["config"],
         fingerprint=header["fingerprint"],
-        spec=json.loads(header["spec"]),
+        spec=header["spec"],
     )
 
 
@@ -107,7 +110,8 @@ def restore_momentum(
     """Give the optimiser the momentum of a checkpoint, by parameter name."""
     for name, parameter in model.named_parameters():
         if name in momentum:
-            buffer = momentum[name].to(parameter.device)
+            # In the parameter's own memory layout: fused optimisers walk raw memory.
+            buffer = torch.empty_like(parameter, requires_grad=False).copy_(momentum[name])
             optimizer.state[parameter]["momentum_buffer"] = buffer
 
 

@@ -12,7 +12,7 @@ from models import oracle
 from pipeline.attacks import build_attack
 from pipeline.attacks.losses import margin
 from pipeline.metrics import gradient_sparsity, vulnerability
-from pipeline.metrics.sparsity import probability_gradient
+from pipeline.metrics.sparsity import margin_gradient_norms, probability_gradient
 from pipeline.records import Block, BlockKey
 from pipeline.seeding import seeded
 from pipeline.threats import MEASURE, Member
@@ -97,9 +97,11 @@ def _verdicts(
     if member.attack is not None and len(standing):
         target = model if member.estimator is None else oracle(model, member.estimator)
         attack = build_attack(member.attack, member.epsilon)
-        adversarial = attack(target, images[standing], labels[standing])
+        # Judged in the same batch as the clean images: another one could flip a spike.
+        attacked = images.clone()
+        attacked[standing] = attack(target, images[standing], labels[standing])
         with torch.no_grad():
-            logits[standing] = model(adversarial)
+            logits = model(attacked)
         num_steps[standing] = member.attack.num_steps
     count = len(labels)
     predicted = logits.argmax(1)
@@ -124,6 +126,7 @@ def _measurements(
     """Gradient sparsity and vulnerability of f_y, per sample."""
     gradient, _ = probability_gradient(model, images, labels)
     values = gradient_sparsity(gradient)
+    values |= margin_gradient_norms(model, images, labels)
     values |= vulnerability(model, images, labels, task.member.epsilon)
     return {name: value.cpu().numpy() for name, value in values.items()}
 
@@ -133,4 +136,3 @@ def block_ranges(num_samples: int, block_size: int) -> list[tuple[int, int]]:
     return [
         (start, min(start + block_size, num_samples)) for start in range(0, num_samples, block_size)
     ]
-

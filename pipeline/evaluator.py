@@ -85,9 +85,7 @@ class Evaluator:
         with self._lock:
             return len(self._progress)
 
-    def submit(
-        self, job: EvaluationJob, done: Callable[[EvaluationJob, float, str], None]
-    ) -> None:
+    def submit(self, job: EvaluationJob, done: Callable[[EvaluationJob, float, str], None]) -> None:
         """Take a job; `done` is called when every block is in the store, or one failed."""
         progress = _Progress(job=job, done=done)
         tasks = [task for task in job.tasks() if not self._store.has(task.key)]

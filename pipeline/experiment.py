@@ -165,6 +165,4 @@ def write_config(folder: Path, config: TrialConfig) -> None:
 
 def elapsed(history: list[dict[str, Any]]) -> float:
     """Seconds that the epochs took."""
-    return sum(row.get("epoch_s", 0.0) for row in history)
-
-
+    return float(sum(row.get("epoch_s", 0.0) for row in history))

@@ -27,9 +27,20 @@ def strict_fp32() -> None:
 
 
 @functools.lru_cache(maxsize=2)
-def _network(path: str, digest: str, device: str) -> nn.Module:
-    """Tasks of one network come in a row; the digest keeps a replaced file from being missed."""
-    return checkpoints.rebuild(checkpoints.load(Path(path))).to(device)
+def _network(path: str, modified_ns: int, device: str) -> tuple[nn.Module, str]:
+    """A network and its file's digest; tasks of one network come in a row, so two are kept.
+
+    The time of modification keeps a replaced file from being missed.
+    """
+    file = Path(path)
+    model = checkpoints.rebuild(checkpoints.load(file))
+    return model.to(device), checkpoints.digest(file)
+
+
+def _modified_ns(path: str) -> int:
+    """When the file was written; 0 if it is not there, which loading it then reports."""
+    file = Path(path)
+    return file.stat().st_mtime_ns if file.is_file() else 0
 
 
 def run_task(
@@ -44,8 +55,7 @@ def run_task(
     torch.set_num_threads(num_threads)
     strict_fp32()
     where = choose_device(device)
-    digest = checkpoints.digest(Path(task.checkpoint))
-    model = _network(task.checkpoint, digest, str(where))
+    model, digest = _network(task.checkpoint, _modified_ns(task.checkpoint), str(where))
     split = splits[task.key.split]
     chosen = slice(task.key.start, task.key.stop)
     block = evaluate_block(

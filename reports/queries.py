@@ -15,7 +15,15 @@ from reports.parameters import Parameter, parameters_of, value_of
 from reports.statistics import Comparison, compare, holm
 from reports.unions import Accuracy, SplitResult, Suite, judge, suite_from
 
-GRADIENTS = ("gradient_l1", "gradient_l2", "gradient_l0", "gradient_density", "hoyer")
+GRADIENTS = (
+    "gradient_l1",
+    "gradient_l2",
+    "gradient_l0",
+    "gradient_density",
+    "hoyer",
+    "margin_gradient_l1",
+    "margin_gradient_l2",
+)
 RATIO = "vulnerability_ratio"
 
 

@@ -1,4 +1,4 @@
-"""The smallest study that is still a real one: 60 digits, a network of 4 channels, one epoch."""
+"""The smallest study that is still a real one: 200 digits, a network of 4 channels, four epochs."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ from pipeline.sweep import read_space
 SPACE = """
 name: tiny
 seed: 0
-data: {dataset: digits, num_train: 60, num_validation: 24, num_test: 30}
+data: {dataset: digits, num_train: 200, num_validation: 24, num_test: 30}
 model: {architecture: small, num_timesteps: 2, channels: [4, 4, 4]}
-training: {epochs: 1, batch_size: 20, augmentation: none}
+training: {epochs: 4, batch_size: 20, augmentation: none}
 strategies:
   vanilla: {method: vanilla}
   at: {method: at, epsilon: 0.05, num_steps: 2, step_size: 0.025}

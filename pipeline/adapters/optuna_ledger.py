@@ -122,7 +122,7 @@ class OptunaLedger:
         self,
         storage: optuna.storages.RDBStorage,
         name: str,
-        directions: list[str],
+        directions: Sequence[str],
         *,
         known: bool,
     ) -> optuna.Study:
@@ -139,7 +139,7 @@ class OptunaLedger:
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 study.set_metric_names(list(self._space.search.objectives))
         stored = [direction.name.lower() for direction in study.directions]
-        if stored != directions or study.user_attrs.get(SPACE_HASH) != self._hash:
+        if stored != list(directions) or study.user_attrs.get(SPACE_HASH) != self._hash:
             raise ConfigError(
                 f"the study '{name}' in the database was made from another search space: "
                 "give the new one another --name, or restore the old file"

@@ -12,6 +12,9 @@ from pipeline.worker import run_task
 
 MAX_RETRIES = 3
 """After a worker or its node died; an error of the task itself is not tried again."""
+MAX_CALLS = 64
+"""Tasks a worker runs before it ends. Ray's default for tasks with a GPU is 1, and each new
+worker then spends seconds importing torch; with a bound, GPU memory is given back at times."""
 
 
 def _run(task: EvaluationTask, splits: Any, settings: dict[str, Any]) -> Block:
@@ -42,7 +45,11 @@ class RayExecutor:
         self._splits = splits
         self._settings = {"device": device, "num_threads": num_cpus, "revision": revision}
         self._remote = ray.remote(
-            num_cpus=num_cpus, num_gpus=num_gpus, max_retries=MAX_RETRIES, retry_exceptions=False
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            max_calls=MAX_CALLS,
+            max_retries=MAX_RETRIES,
+            retry_exceptions=False,
         )(_run)
         self._running: dict[Any, EvaluationTask] = {}
         total = ray.cluster_resources()

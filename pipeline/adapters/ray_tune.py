@@ -53,7 +53,7 @@ class TrialEvents:
     """With the reason, and whether it diverged."""
 
 
-class LedgerSearcher(Searcher):
+class LedgerSearcher(Searcher):  # type: ignore[misc]
     """Gives Tune the ledger's trials.
 
     Returning None with no trial alive would make Tune sleep while finished actors keep their

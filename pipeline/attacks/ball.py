@@ -37,6 +37,14 @@ def gradient(
     return result, logits.detach()
 
 
+def ascent_sign(direction: Tensor) -> Tensor:
+    """Sign of a gradient; NaN where it is NaN or infinite.
+
+    torch.sign(NaN) is 0: the attack would stand still and the sample pass for robust.
+    """
+    return direction.sign() + 0.0 * direction
+
+
 def bounded(attack: AttackFunction, config: Any, epsilon: float) -> Attack:
     """Fix radius and config, and hold whatever comes back to the ball and the box.
 

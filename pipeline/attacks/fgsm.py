@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from pipeline.attacks.ball import Classifier, gradient
+from pipeline.attacks.ball import Classifier, ascent_sign, gradient
 from pipeline.attacks.losses import LOSSES, LossName
 from pipeline.config_types import Epsilon
 
@@ -28,4 +28,4 @@ def fgsm(
 ) -> Tensor:
     """Images x + epsilon * sign(grad), clipped to [0, 1]."""
     direction, _ = gradient(oracle, images, labels, LOSSES[config.loss])
-    return (images + epsilon * direction.sign()).clamp(0.0, 1.0)
+    return (images + epsilon * ascent_sign(direction)).clamp(0.0, 1.0)

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from pipeline.attacks.ball import Classifier, gradient, project
+from pipeline.attacks.ball import Classifier, ascent_sign, gradient, project
 from pipeline.attacks.losses import LOSSES, LossName
 from pipeline.config_types import Count, Epsilon, Positive, StepSize
 
@@ -51,6 +51,6 @@ def pgd(
             active, direction = active[standing], direction[standing]
             if len(active) == 0:
                 break
-        stepped = result[active] + step_size * direction.sign()
+        stepped = result[active] + step_size * ascent_sign(direction)
         result[active] = project(stepped, images[active], epsilon)
     return result

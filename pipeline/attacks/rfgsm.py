@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from pipeline.attacks.ball import Classifier, gradient, project
+from pipeline.attacks.ball import Classifier, ascent_sign, gradient, project
 from pipeline.attacks.losses import LOSSES, LossName
 from pipeline.config_types import Epsilon, StepSize
 
@@ -37,11 +37,11 @@ def rfgsm(
 ) -> Tensor:
     """Images after a random corner step and a gradient sign step."""
     if config.convention == "rat":
-        alpha = epsilon / 2 if config.alpha is None else config.alpha
+        alpha = epsilon / 2 if config.alpha is None else min(config.alpha, epsilon)
         start = (images + alpha * torch.randn_like(images).sign()).clamp(0.0, 1.0)
         direction, _ = gradient(oracle, start, labels, LOSSES[config.loss])
-        return (start + (epsilon - alpha) * direction.sign()).clamp(0.0, 1.0)
+        return (start + (epsilon - alpha) * ascent_sign(direction)).clamp(0.0, 1.0)
     alpha = 8 / 255 if config.alpha is None else config.alpha
     start = (images + alpha * torch.randn_like(images).sign()).clamp(0.0, 1.0)
     direction, _ = gradient(oracle, start, labels, LOSSES[config.loss])
-    return project(start + alpha * direction.sign(), images, epsilon)
+    return project(start + alpha * ascent_sign(direction), images, epsilon)

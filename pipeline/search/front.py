@@ -11,9 +11,7 @@ def pareto_front(values: Sequence[Sequence[float]], directions: Sequence[str]) -
         directions: `maximize` or `minimize`, one an objective.
     """
     signs = [1.0 if direction == "maximize" else -1.0 for direction in directions]
-    points = [
-        tuple(sign * value for sign, value in zip(signs, row, strict=True)) for row in values
-    ]
+    points = [tuple(sign * value for sign, value in zip(signs, row, strict=True)) for row in values]
 
     def dominated(point: tuple[float, ...]) -> bool:
         return any(

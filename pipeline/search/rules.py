@@ -118,7 +118,7 @@ def _suites_exist(space: SpaceConfig) -> Iterator[Problem]:
 
 
 def _steps_inside_ball(space: SpaceConfig) -> Iterator[Problem]:
-    """h estimates a derivative: beyond the attack's radius it would measure something else."""
+    """A derivative's estimate that reaches beyond the attack would measure something else."""
     try:
         epsilon = space.evaluation.epsilon or load_suite(space.evaluation.suite).epsilon
     except ConfigError:

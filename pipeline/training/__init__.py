@@ -1,6 +1,7 @@
 """Training strategies (what is perturbed, penalised, projected) and the one loop they share."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -15,7 +16,7 @@ StrategyConfig = Annotated[
     VanillaConfig | ATConfig | RATConfig | GRConfig | SRConfig | SRStarConfig,
     Field(discriminator="method"),
 ]
-STRATEGIES = {
+STRATEGIES: dict[str, Callable[[Any], Strategy]] = {
     "vanilla": vanilla,
     "at": adversarial_training,
     "rat": rat,
@@ -27,7 +28,7 @@ STRATEGIES = {
 
 def build_strategy(config: StrategyConfig) -> Strategy:
     """The strategy that a config describes."""
-    return STRATEGIES[config.method](config)  # type: ignore[operator]
+    return STRATEGIES[config.method](config)
 
 
 __all__ = ["STRATEGIES", "Strategy", "StrategyConfig", "build_strategy"]

@@ -113,7 +113,13 @@ def train_epoch(
         if len(chosen) < 2:
             continue
         batch = augment(images[chosen].float() / 255)
-        loss, penalty, correct = training_step(model, optimizer, strategy, batch, labels[chosen])
+        try:
+            step = training_step(model, optimizer, strategy, batch, labels[chosen])
+        except DivergedError:
+            raise
+        except ArithmeticError as error:
+            raise DivergedError(f"the training attack found no finite gradient: {error}") from error
+        loss, penalty, correct = step
         sums += torch.stack([loss * len(chosen), penalty * len(chosen), correct]).double()
         seen += len(chosen)
     loss_sum, penalty_sum, correct_sum = (sums / max(seen, 1)).tolist()
@@ -121,6 +127,12 @@ def train_epoch(
         raise DivergedError(
             f"the loss is {loss_sum} and the penalty {penalty_sum}: lower training.learning_rate "
             "or the weight of the penalty"
+        )
+    # NaN weights can hide: neurons that never fire leave the head's bias as finite logits.
+    state = (*model.parameters(), *model.buffers())
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in state):
+        raise DivergedError(
+            "a weight is NaN or infinite: lower training.learning_rate or the weight of the penalty"
         )
     return {
         "train_loss": loss_sum,

@@ -92,11 +92,11 @@ def _project_by(beta: float) -> Project:
 
 
 def _perturb_by(config: RATConfig) -> Perturb:
-    single = {
+    single: dict[str, FGSMConfig | PGDConfig] = {
         "fgsm": FGSMConfig(),
         "pgd": PGDConfig(num_steps=config.num_steps, step_size=config.step_size),
     }
-    kinds = (
+    kinds: list[FGSMConfig | RFGSMConfig | PGDConfig] = (
         [FGSMConfig(), RFGSMConfig(convention="rat")]
         if config.attack == "mixed"
         else [single[config.attack]]

@@ -42,11 +42,22 @@ class SRStarConfig(Sparsity, Perturbation):
     method: Literal["sr_star"]
 
 
-def sparsity_penalty(config: Sparsity) -> Penalty:
-    """The weighted penalty; the rival class is chosen at x and kept at x + h d."""
+def sparsity_penalty(config: Sparsity) -> Penalty | None:
+    """The weighted penalty; the rival class is chosen at x and kept at x + h d.
+
+    Returns:
+        None for lambda = 0.
+
+    Raises:
+        ValueError: lambda is not given.
+    """
     weight = config.sparsity_weight
     if weight is None:
-        raise ValueError("sparsity_weight is not resolved: build the trial through TrialConfig")
+        raise ValueError(
+            "sparsity_weight is not resolved: build the trial through SpaceConfig.trial"
+        )
+    if weight == 0:
+        return None
 
     def penalty(model: nn.Module, images: Tensor, labels: Tensor, logits: Tensor) -> Tensor:
         rival = rival_class(logits, labels)
@@ -66,10 +77,9 @@ def sparsity_penalty(config: Sparsity) -> Penalty:
 
 def sr(config: SRConfig) -> Strategy:
     """Sparsity regularisation alone; lambda = 0 is plain training, step for step."""
-    return Strategy(penalty=sparsity_penalty(config) if config.sparsity_weight else None)
+    return Strategy(penalty=sparsity_penalty(config))
 
 
 def sr_star(config: SRStarConfig) -> Strategy:
     """Adversarial training with the sparsity penalty on the attacked images."""
-    penalty = sparsity_penalty(config) if config.sparsity_weight else None
-    return Strategy(perturb=perturb_by(config), penalty=penalty)
+    return Strategy(perturb=perturb_by(config), penalty=sparsity_penalty(config))

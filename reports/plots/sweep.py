@@ -26,10 +26,13 @@ from reports.queries import Study, TrialResult
 
 SPLIT = SplitName.VALIDATION
 _QUANTITIES = (
-    ("gradient_l1", "Mean ℓ1 norm (filled)", "#0072B2"),
-    ("gradient_l2", "Mean ℓ2 norm (open)", "#D55E00"),
+    ("margin_gradient_l1", "ℓ1 of ∇ margin (filled)", "#0072B2"),
+    ("margin_gradient_l2", "ℓ2 of ∇ margin (open)", "#D55E00"),
+    ("gradient_l1", "ℓ1 of ∇f_y (filled)", "#0072B2"),
+    ("gradient_l2", "ℓ2 of ∇f_y (open)", "#D55E00"),
     ("gradient_density", "Density  ‖g‖₁² / ‖g‖₂²", "#00795A"),
 )
+"""Means over the samples, two on each of the upper panels; the last alone below them."""
 Placed = list[tuple[float, TrialResult]]
 
 
@@ -78,20 +81,18 @@ def draw_gradients(study: Study) -> Drawn | Omitted:
     if len({value for value, _ in placed}) < 2:
         reason = "gradient measurements are stored for fewer than two values"
         return Omitted(name=name, title=title, reason=reason)
-    figure = Figure(figsize=(WIDTH, 5.4), layout="constrained")
-    norms, density = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+    figure = Figure(figsize=(WIDTH, 7.4), layout="constrained")
+    norms, probability, density = figure.subplots(3, 1, sharex=True, height_ratios=[3, 3, 2])
     scale = scale_for(parameter, [value for value, _ in placed])
-    twin = norms.twinx()
-    twin.grid(visible=False)
-    twin.spines["right"].set_visible(True)
+    axes = (norms, _twin(norms), probability, _twin(probability), density)
     styles = looks(study)
     for strategy in dict.fromkeys(trial.row.strategy for _, trial in placed):
         own = [(value, trial) for value, trial in placed if trial.row.strategy == strategy]
         look = ("-" if len(study.parameters) == 1 else "none", styles[strategy].marker)
-        for ax, (column, _, colour) in zip((norms, twin, density), _QUANTITIES, strict=True):
+        for ax, (column, _, colour) in zip(axes, _QUANTITIES, strict=True):
             _quantity(ax, own, scale, column, (colour, *look))
         norms.plot([], [], look[1], color="#666666", label=strategy)
-    for ax, (_, label, colour) in zip((norms, twin, density), _QUANTITIES, strict=True):
+    for ax, (_, label, colour) in zip(axes, _QUANTITIES, strict=True):
         ax.set_ylabel(label, color=colour)
         ax.set_ylim(bottom=0)
     figure.legend(loc="outside upper left", ncols=4)
@@ -101,13 +102,23 @@ def draw_gradients(study: Study) -> Drawn | Omitted:
         name=name,
         title=title,
         reading=(
-            "Top: the size of the gradient of the network's output with respect to its input, in "
-            "two norms. Bottom: how many input pixels share that gradient, whatever its size; only "
-            "a fall there means that the gradient became sparser and not merely smaller."
+            "Top: how fast the margin, the right logit minus the best wrong one, changes with the "
+            "input. Middle: the same for the probability f_y, as in the paper; it also falls "
+            "where the network is merely very sure, and rises when the penalty takes that away. "
+            "Bottom: how many input pixels share the gradient, whatever its size; only a fall "
+            "there means that it became sparser and not merely smaller."
         ),
         figure=figure,
         data=_gradient_data(placed, parameter),
     )
+
+
+def _twin(ax: Any) -> Any:
+    """A second y axis on the right of the panel."""
+    twin = ax.twinx()
+    twin.grid(visible=False)
+    twin.spines["right"].set_visible(True)
+    return twin
 
 
 def _placed(trials: Iterable[TrialResult], parameter: Parameter) -> Placed:
@@ -156,7 +167,7 @@ def _baselines(ax: Any, trials: list[TrialResult], styles: dict[str, Look]) -> N
 def _quantity(ax: Any, own: Placed, scale: Scale, column: str, look: tuple[str, str, str]) -> None:
     colour, line, marker = look
     values = [trial.gradients.means.get(column, np.nan) for _, trial in own if trial.gradients]
-    face = "white" if column == "gradient_l2" else colour
+    face = "white" if column.endswith("_l2") else colour
     ax.plot([scale.place(value) for value, _ in own], values, marker=marker, color=colour,
             markerfacecolor=face, ls=line, lw=1.3, markersize=6.5)  # fmt: skip
 

@@ -40,7 +40,7 @@ def tell_the_story(tracker, file):
     tracker.finish_sweep({"wall_s": 3.0}, [str(file.parent)], complete=True)
 
 
-@pytest.fixture()
+@pytest.fixture
 def file(tmp_path):
     folder = tmp_path / "report"
     folder.mkdir()

@@ -67,9 +67,7 @@ class Recorder:
     def __init__(self, model: nn.Module) -> None:
         self.calls: list[tuple[Tensor, Tensor]] = []
         self.handle = model.register_forward_hook(
-            lambda _, arguments, logits: self.calls.append(
-                (arguments[0].detach(), logits.detach())
-            )
+            lambda _, arguments, logits: self.calls.append((arguments[0].detach(), logits.detach()))
         )
 
 
@@ -91,9 +89,7 @@ def test_step_of_sparsity_regularisation(restored: Case, form: Any) -> None:
     images, labels = inputs(numbers)
     weight, step = float(numbers["sr_lambda"]), float(numbers["sr_h"])
     strategy = sr(
-        SRConfig(
-            method="sr", sparsity_weight=weight, finite_difference_step=step, penalty=form
-        )
+        SRConfig(method="sr", sparsity_weight=weight, finite_difference_step=step, penalty=form)
     )
     recorder = Recorder(model)
     still = torch.optim.SGD(model.parameters(), lr=0.0)

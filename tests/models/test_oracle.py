@@ -30,10 +30,17 @@ ESTIMATORS = [
 @pytest.fixture
 def model() -> SpikingClassifier:
     torch.manual_seed(0)
-    return build_model(
+    network = build_model(
         ModelConfig(architecture="small", num_timesteps=3, neuron=NeuronConfig(width=0.7)),
         InputSpec(channels=1, height=8, width=8, num_classes=10),
     )
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = None
+    with torch.no_grad():
+        # One batch gives running statistics at which all layers fire in evaluation mode.
+        network(torch.rand(8, 1, 8, 8))
+    return network
 
 
 @pytest.fixture

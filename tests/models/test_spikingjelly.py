@@ -101,7 +101,9 @@ def test_same_spikes_and_gradients(
     side = 8 if architecture == "small" else 16
     model = build_model(
         ModelConfig(architecture=architecture, num_timesteps=3, neuron=config),
-        InputSpec(channels=3, height=side, width=side, num_classes=5, mean=(0.5,) * 3, std=(0.2,) * 3),
+        InputSpec(
+            channels=3, height=side, width=side, num_classes=5, mean=(0.5,) * 3, std=(0.2,) * 3
+        ),
     )
     model.train(mode == "train")
     images, labels = torch.rand(3, 3, side, side), torch.tensor([0, 3, 4])

@@ -1,0 +1,440 @@
+"""Verdicts of a block: who is judged, on what, and that nothing else decides them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from models import GradientEstimator, InputSpec, ModelConfig
+from models.neurons import SpikingNeurons
+from pipeline import checkpoints
+from pipeline.attacks import FGSMConfig, NoiseConfig, PGDConfig, RFGSMConfig
+from pipeline.config import TrialConfig, input_spec
+from pipeline.data import DigitsConfig, Split, load_dataset
+from pipeline.errors import ConfigError
+from pipeline.evaluation import EvaluationTask, block_ranges, evaluate_block
+from pipeline.experiment import train
+from pipeline.records import VERDICT_COLUMNS, Block, BlockKey
+from pipeline.threats import (
+    SUITES,
+    Member,
+    SuiteConfig,
+    load_suite,
+    measure_member,
+    members,
+)
+from pipeline.training.config import TrainingConfig
+from pipeline.training.vanilla import VanillaConfig
+from pipeline.worker import run_task
+
+CPU = torch.device("cpu")
+NUM_SAMPLES = 96
+CLEAN = Member(attack_name="clean", attack=None, estimator=None, epsilon=0.0)
+TRIANGLE, RGA = GradientEstimator(), GradientEstimator(method="rga")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Networks this small only wait for each other's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Split]:
+    """Checkpoint of a network that reads some digits, and samples it has not seen."""
+    config = TrialConfig(
+        data=DigitsConfig(num_train=600, num_validation=NUM_SAMPLES),
+        model=ModelConfig(architecture="small", num_timesteps=3, channels=(8, 12, 12)),
+        training=TrainingConfig(epochs=4, batch_size=32, learning_rate=0.05, augmentation="none"),
+        strategy=VanillaConfig(method="vanilla"),
+    )
+    dataset = load_dataset(config.data)
+    splits = {"train": dataset.train, "validation": dataset.validation}
+    spec: InputSpec = input_spec(dataset)
+    folder = tmp_path_factory.mktemp("trial")
+    list(train(config, splits, spec, folder, fingerprint="f", device="cpu"))
+    return folder / checkpoints.FILE_NAME, dataset.validation
+
+
+@pytest.fixture
+def victim(trained: tuple[Path, Split]) -> nn.Module:
+    return checkpoints.rebuild(checkpoints.load(trained[0]))
+
+
+@pytest.fixture
+def split(trained: tuple[Path, Split]) -> Split:
+    return trained[1]
+
+
+def task(member: Member, start: int = 0, stop: int = NUM_SAMPLES, seed: int = 0) -> EvaluationTask:
+    key = BlockKey(
+        fingerprint="f",
+        split="validation",
+        member=member.name,
+        member_hash=member.hash,
+        start=start,
+        stop=stop,
+    )
+    return EvaluationTask(key=key, member=member, checkpoint="", seed=seed)
+
+
+def judged(model: nn.Module, split: Split, member: Member, **where: int) -> Block:
+    asked = task(member, **where)
+    chosen = slice(asked.key.start, asked.key.stop)
+    return evaluate_block(model, asked, split.images[chosen], split.labels[chosen], device=CPU)
+
+
+def member(
+    attack: Any, estimator: GradientEstimator | None = TRIANGLE, epsilon: float = 0.1
+) -> Member:
+    return Member(attack_name=attack.method, attack=attack, estimator=estimator, epsilon=epsilon)
+
+
+PGD = member(PGDConfig(num_steps=4))
+MEMBERS = [
+    PGD,
+    member(PGDConfig(num_steps=4), RGA),
+    member(PGDConfig(num_steps=4, iterate="any", loss="margin")),
+    member(FGSMConfig()),
+    member(RFGSMConfig()),
+    member(NoiseConfig(), None),
+]
+
+
+def same(first: Block, second: Block) -> None:
+    assert first.columns.keys() == second.columns.keys()
+    for name, column in first.columns.items():
+        np.testing.assert_array_equal(column, second.columns[name], err_msg=name)
+    assert first.metadata == second.metadata
+
+
+def test_the_network_is_worth_attacking(victim: nn.Module, split: Split) -> None:
+    clean = judged(victim, split, CLEAN).columns["robust"].mean()
+    assert 0.6 < clean < 1
+    assert judged(victim, split, PGD).columns["robust"].mean() < clean - 0.2
+
+
+def test_clean_verdicts(victim: nn.Module, split: Split) -> None:
+    block = judged(victim, split, CLEAN)
+    assert set(block.columns) == set(VERDICT_COLUMNS)
+    with torch.no_grad():
+        logits = victim(torch.tensor(split.images) / 255)
+    predicted = logits.argmax(1).numpy()
+    columns = block.columns
+    np.testing.assert_array_equal(columns["predicted"], predicted)
+    np.testing.assert_array_equal(columns["robust"], predicted == split.labels)
+    np.testing.assert_array_equal(columns["label"], split.labels)
+    np.testing.assert_array_equal(columns["sample"], np.arange(NUM_SAMPLES))
+    assert set(columns["num_steps"]) == {0}
+    assert set(columns["oracle"]) == {"none"}
+    assert set(columns["attack"]) == {"clean"}
+    ordered = logits.sort(descending=True).values
+    lead = (ordered[:, 0] - ordered[:, 1]).numpy()
+    right = columns["robust"]
+    np.testing.assert_allclose(columns["margin"][right], lead[right], rtol=1e-5, atol=1e-6)
+    assert bool((columns["margin"][~right] <= 0).all())
+
+
+@pytest.mark.parametrize("chosen", MEMBERS, ids=lambda value: value.name)
+def test_mistakes_stay_mistakes_and_are_not_attacked(
+    victim: nn.Module, split: Split, chosen: Member
+) -> None:
+    clean = judged(victim, split, CLEAN).columns
+    attacked = judged(victim, split, chosen).columns
+    wrong = ~clean["robust"]
+    assert wrong.any()
+    assert not attacked["robust"][wrong].any()
+    assert set(attacked["num_steps"][wrong]) == {0}
+    np.testing.assert_array_equal(attacked["predicted"][wrong], clean["predicted"][wrong])
+    assert chosen.attack is not None
+    assert set(attacked["num_steps"][~wrong]) == {chosen.attack.num_steps}
+    np.testing.assert_array_equal(attacked["robust"], attacked["predicted"] == split.labels)
+    np.testing.assert_array_equal(attacked["margin"] > 0, attacked["robust"])
+    assert attacked["robust"].sum() < clean["robust"].sum()
+    assert set(attacked["epsilon"]) == {0.1}
+
+
+@pytest.mark.parametrize("chosen", MEMBERS, ids=lambda value: value.name)
+def test_radius_zero_is_clean_accuracy(victim: nn.Module, split: Split, chosen: Member) -> None:
+    still = member(chosen.attack, chosen.estimator, epsilon=0.0)
+    np.testing.assert_array_equal(
+        judged(victim, split, still).columns["robust"],
+        judged(victim, split, CLEAN).columns["robust"],
+    )
+
+
+def test_clean_and_attacked_images_are_judged_in_batches_of_one_size(
+    victim: nn.Module, split: Split
+) -> None:
+    """A convolution's last digit depends on the batch's size, and can flip a spike."""
+    sizes: list[int] = []
+    victim.register_forward_pre_hook(
+        lambda _, arguments: None if torch.is_grad_enabled() else sizes.append(len(arguments[0]))
+    )
+    judged(victim, split, member(FGSMConfig()))
+    assert sizes == [NUM_SAMPLES, NUM_SAMPLES]
+
+
+def test_more_members_leave_fewer_survivors(victim: nn.Module, split: Split) -> None:
+    survivors = judged(victim, split, CLEAN).columns["robust"]
+    left = [int(survivors.sum())]
+    for chosen in MEMBERS:
+        verdicts = judged(victim, split, chosen).columns["robust"]
+        # No attack mends a mistake, hence each is within the clean survivors.
+        assert not (verdicts & ~judged(victim, split, CLEAN).columns["robust"]).any()
+        survivors = survivors & verdicts
+        left.append(int(survivors.sum()))
+    assert left == sorted(left, reverse=True)
+    assert left[-1] < left[1] < left[0]
+
+
+def test_a_larger_radius_leaves_fewer_survivors(victim: nn.Module, split: Split) -> None:
+    pgd = PGDConfig(num_steps=6)
+    accuracies = [
+        judged(victim, split, member(pgd, epsilon=epsilon)).columns["robust"].mean()
+        for epsilon in (0.0, 0.05, 0.15, 0.4)
+    ]
+    assert all(after < before for before, after in zip(accuracies, accuracies[1:], strict=False))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_victim_is_left_as_it_was(victim: nn.Module, split: Split, training: bool) -> None:
+    victim.train(training)
+    before = {name: value.clone() for name, value in victim.state_dict().items()}
+    neurons = [m for m in victim.modules() if isinstance(m, SpikingNeurons)]
+    estimators = [layer.estimator for layer in neurons]
+    random = torch.get_rng_state()
+    for chosen in (*MEMBERS[:2], measure_member(0.1)):
+        judged(victim, split, chosen, stop=24)
+    assert victim.training is training
+    assert [layer.estimator for layer in neurons] == estimators
+    assert all(parameter.grad is None for parameter in victim.parameters())
+    assert torch.equal(torch.get_rng_state(), random)
+    for name, value in victim.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_the_victim_is_judged_in_evaluation_mode(victim: nn.Module, split: Split) -> None:
+    usual = judged(victim, split, PGD)
+    same(judged(victim.train(), split, PGD), usual)
+
+
+def test_the_victim_is_restored_after_a_failure(victim: nn.Module, split: Split) -> None:
+    victim.train()
+    with pytest.raises(RuntimeError):
+        evaluate_block(victim, task(PGD), split.images.repeat(2, axis=1), split.labels, device=CPU)
+    assert victim.training
+
+
+@pytest.mark.parametrize("chosen", [*MEMBERS, measure_member(0.1)], ids=lambda value: value.name)
+def test_the_same_task_gives_the_same_block(
+    victim: nn.Module, split: Split, chosen: Member
+) -> None:
+    first = judged(victim, split, chosen, stop=32)
+    torch.manual_seed(12345)
+    same(judged(victim, split, chosen, stop=32), first)
+
+
+def test_blocks_do_not_depend_on_the_order(victim: nn.Module, split: Split) -> None:
+    tasks = [(chosen, start) for chosen in MEMBERS for start in (0, 32)]
+
+    def all_blocks(order: list[tuple[Member, int]]) -> dict[tuple[str, int], Block]:
+        return {
+            (chosen.hash, start): judged(victim, split, chosen, start=start, stop=start + 32)
+            for chosen, start in order
+        }
+
+    forwards, backwards = all_blocks(tasks), all_blocks(tasks[::-1])
+    for key, block in forwards.items():
+        same(block, backwards[key])
+
+
+def test_seed_and_block_decide_the_draws(victim: nn.Module, split: Split) -> None:
+    noise = MEMBERS[-1]
+    first = judged(victim, split, noise, stop=32).columns["margin"]
+    assert not np.array_equal(
+        judged(victim, split, noise, stop=32, seed=1).columns["margin"], first
+    )
+    # The same images as another block are attacked with other draws.
+    moved = evaluate_block(
+        victim,
+        task(noise, start=32, stop=64),
+        split.images[:32],
+        split.labels[:32],
+        device=CPU,
+    )
+    assert not np.array_equal(moved.columns["margin"], first)
+
+
+def test_the_oracle_is_attacked_and_the_victim_is_judged(victim: nn.Module, split: Split) -> None:
+    margins = [judged(victim, split, chosen).columns["margin"] for chosen in MEMBERS[:2]]
+    assert not np.array_equal(margins[0], margins[1])
+    # No estimator: the network's own training gradient, which is the triangle's.
+    own = judged(victim, split, member(FGSMConfig(), None))
+    named = judged(victim, split, member(FGSMConfig(), TRIANGLE))
+    np.testing.assert_array_equal(own.columns["margin"], named.columns["margin"])
+    assert set(own.columns["oracle"]) == {"none"}
+    assert set(named.columns["oracle"]) == {"triangle"}
+
+
+def test_measurements(victim: nn.Module, split: Split) -> None:
+    columns = judged(victim, split, measure_member(0.05), stop=24).columns
+    assert set(columns) == {
+        "sample",
+        "gradient_l0",
+        "gradient_l1",
+        "gradient_l2",
+        "gradient_density",
+        "hoyer",
+        "margin_gradient_l1",
+        "margin_gradient_l2",
+        "random_vulnerability",
+        "adversarial_vulnerability",
+        "vulnerability_ratio",
+    }
+    assert {len(column) for column in columns.values()} == {24}
+    known = columns["gradient_l1"] > 0
+    assert known.any()
+    assert (columns["gradient_l2"][known] <= columns["gradient_l1"][known]).all()
+    assert (columns["gradient_l0"] <= 64).all()
+    assert (columns["adversarial_vulnerability"] >= 0).all()
+
+
+def test_metadata_tell_where_a_block_came_from(victim: nn.Module, split: Split) -> None:
+    metadata = judged(victim, split, PGD, stop=8).metadata
+    assert metadata["member"] == "pgd+triangle"
+    assert metadata["member_hash"] == PGD.hash
+    assert (metadata["device"], metadata["precision"]) == ("cpu", "fp32")
+    assert metadata["torch"] == torch.__version__
+
+
+def test_a_worker_computes_the_same_block(trained: tuple[Path, Split], victim: nn.Module) -> None:
+    path, split = trained
+    asked = EvaluationTask(key=task(PGD).key, member=PGD, checkpoint=str(path), seed=0)
+    block = run_task(asked, {"validation": split}, device="cpu", num_threads=1, revision="unknown")
+    assert block.metadata.pop("checkpoint_sha256") == checkpoints.digest(path)
+    same(block, judged(victim, split, PGD))
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "size", "ranges"),
+    [
+        (10, 4, [(0, 4), (4, 8), (8, 10)]),
+        (8, 4, [(0, 4), (4, 8)]),
+        (3, 10, [(0, 3)]),
+        (0, 4, []),
+    ],
+)
+def test_blocks_cover_the_samples(
+    num_samples: int, size: int, ranges: list[tuple[int, int]]
+) -> None:
+    assert block_ranges(num_samples, size) == ranges
+
+
+SUITE = SuiteConfig(
+    name="s",
+    epsilon=8 / 255,
+    attacks={
+        "noise": NoiseConfig(),
+        "near": PGDConfig(epsilon=1 / 255),
+        "fgsm": FGSMConfig(),
+    },
+    oracles=[TRIANGLE, GradientEstimator(width=2.0), RGA],
+)
+
+
+def test_members_in_order() -> None:
+    names = [chosen.name for chosen in members(SUITE)]
+    assert names == [
+        "clean",
+        "noise+none",
+        "near+triangle",
+        "near+triangle-2",
+        "near+rga",
+        "fgsm+triangle",
+        "fgsm+triangle-2",
+        "fgsm+rga",
+    ]
+
+
+def test_radius_of_attack_space_and_suite() -> None:
+    def radii(epsilon: float | None) -> dict[str, float]:
+        return {chosen.attack_name: chosen.epsilon for chosen in members(SUITE, epsilon)}
+
+    assert radii(None) == {"clean": 0, "noise": 8 / 255, "near": 1 / 255, "fgsm": 8 / 255}
+    assert radii(0.1) == {"clean": 0, "noise": 0.1, "near": 1 / 255, "fgsm": 0.1}
+    assert radii(0.0)["fgsm"] == 0.0
+
+
+def test_hashes_are_pinned() -> None:
+    """Stored verdicts are found by them; if this fails, every store is evaluated anew."""
+    hashes = {chosen.name: chosen.hash for chosen in (*members(SUITE), measure_member(0.1))}
+    assert hashes == PINNED
+
+
+def test_hashes_tell_members_apart_and_names_do_not_count() -> None:
+    hashes = [chosen.hash for chosen in (*MEMBERS, CLEAN, measure_member(0.1))]
+    assert len(set(hashes)) == len(hashes)
+    assert measure_member(0.1).hash != measure_member(0.2).hash
+    assert member(FGSMConfig(), epsilon=0.2).hash != member(FGSMConfig()).hash
+    renamed = Member(attack_name="x", attack=FGSMConfig(), estimator=TRIANGLE, epsilon=0.1)
+    assert renamed.hash == member(FGSMConfig()).hash
+
+
+def test_every_suite_loads() -> None:
+    names = sorted(path.stem for path in SUITES.glob("*.yaml"))
+    assert {"paper", "paper_fig3", "quick"} <= set(names)
+    for name in names:
+        suite = load_suite(name)
+        assert suite.name == name
+        rows = members(suite)
+        assert rows[0] == CLEAN
+        assert len({row.hash for row in rows}) == len({row.name for row in rows}) == len(rows)
+
+
+def test_the_paper_suite_is_the_papers() -> None:
+    rows = members(load_suite("paper"))
+    assert len(rows) == 1 + 5 * 4
+    assert {row.epsilon for row in rows[1:]} == {8 / 255}
+    assert [row.oracle_name for row in rows[1:5]] == ["triangle", "sigmoid", "arctangent", "rga"]
+    steps = {row.attack_name: row.attack.num_steps for row in rows[1:] if row.attack}
+    assert steps == {"fgsm": 1, "rfgsm": 1, "pgd10": 10, "pgd30": 30, "pgd50": 50}
+    pgd: Any = next(row.attack for row in rows if row.attack_name == "pgd50")
+    assert (pgd.step_size, pgd.random_start, pgd.iterate) == (0.01, True, "last")
+
+
+def test_unknown_suite() -> None:
+    with pytest.raises(ConfigError, match=r"no suite 'papr'.*paper, paper_fig3, quick"):
+        load_suite("papr")
+
+
+def test_suite_from_a_path(tmp_path: Path) -> None:
+    text = (SUITES / "quick.yaml").read_text()
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    assert load_suite(str(path)) == load_suite("quick")
+    path.write_text(text.replace("epsilon:", "epsilom:"))
+    with pytest.raises(ConfigError, match="epsilom"):
+        load_suite(str(path))
+    with pytest.raises(ConfigError, match="no suite"):
+        load_suite(str(tmp_path / "absent.yaml"))
+
+
+PINNED = {
+    "clean": "acf35a44cd14",
+    "noise+none": "ef6d2e1006f8",
+    "near+triangle": "c83a630263e9",
+    "near+triangle-2": "72c544b9ef92",
+    "near+rga": "ca904470d580",
+    "fgsm+triangle": "a469857785f8",
+    "fgsm+triangle-2": "744c33ea7254",
+    "fgsm+rga": "7ef48b7118d0",
+    "measure": "11aad727aebc",
+}

@@ -1,0 +1,194 @@
+"""The whole road on the smallest study: run, resume, interrupt, GPUs declared to Ray."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline.records import VERDICT_COLUMNS
+from pipeline.sweep import main
+from pipeline.sweep_run import run_sweep
+from tests.tiny import tiny_space, write_space
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+def sweep(folder, store, *overrides, name="tiny", resume=False):
+    return run_sweep(
+        tiny_space(folder, *overrides),
+        space_file=folder / "tiny.yaml",
+        overrides=overrides,
+        store=store,
+        name=name,
+        resume=resume,
+        address=None,
+    )
+
+
+def rows_of(store: Path, kind="verdicts"):
+    """All stored rows in a fixed order."""
+    frames = [pd.read_parquet(path) for path in sorted((store / kind).rglob("*.parquet"))]
+    return pd.concat(frames, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def done(ray_session, tmp_path_factory):
+    """A finished tiny sweep."""
+    folder = tmp_path_factory.mktemp("sweep")
+    assert sweep(folder, folder / "store") == 0
+    return folder
+
+
+def test_everything_a_sweep_promises_is_there(done, capsys):
+    store = done / "store"
+    facts = json.loads((store / "sweeps/tiny/sweep.json").read_text())
+    assert facts["complete"]
+    assert facts["phases"]["training_s"] > 0
+    trials = json.loads((store / "sweeps/tiny/trials.json").read_text())
+    assert [trial["label"] for trial in trials] == ["vanilla", "sr-000", "sr-001"]
+    assert {trial["outcome"] for trial in trials} == {"complete"}
+    for trial in trials:
+        folder = store / "trials" / trial["fingerprint"]
+        assert (folder / "checkpoint.safetensors").is_file()
+        assert len((folder / "epochs.jsonl").read_text().splitlines()) == 4
+        assert json.loads((folder / "config.json").read_text())["strategy"]["method"]
+    page = (store / "reports/tiny/index.html").read_text()
+    assert "sr-001" in page
+
+
+def test_verdicts_have_every_column_and_agree_with_what_was_told(done):
+    store = done / "store"
+    for trial in json.loads((store / "sweeps/tiny/trials.json").read_text()):
+        folder = store / "verdicts" / trial["fingerprint"] / "validation"
+        rows = pd.concat([pd.read_parquet(path) for path in folder.glob("*.parquet")])
+        assert set(rows.columns) == set(VERDICT_COLUMNS)
+        assert len(rows) == 24 * 5  # clean, and two attacks through two oracles
+        survived = rows.groupby("sample")["robust"].all()
+        assert survived.mean() == pytest.approx(trial["metrics"]["robust_accuracy"], abs=1e-12)
+
+
+def test_the_study_in_the_database_and_mlflow_tell_the_same(done):
+    store = done / "store"
+    study = optuna.load_study(study_name="tiny", storage=f"sqlite:///{store / 'study.db'}")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE"]
+    client = MlflowClient(tracking_uri=f"sqlite:///{store / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tiny")
+    runs = client.search_runs([experiment.experiment_id])
+    children = {r.data.tags["label"]: r for r in runs if r.data.tags["kind"] == "trial"}
+    assert set(children) == {"vanilla", "sr-000", "sr-001"}
+    trials = {t["label"]: t for t in json.loads((store / "sweeps/tiny/trials.json").read_text())}
+    for label, run in children.items():
+        told = trials[label]["metrics"]
+        assert run.data.metrics["robust_accuracy"] == told["robust_accuracy"]
+        files = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+        assert {"checkpoint.safetensors", "config.json", "verdicts-validation.parquet"} <= files
+        assert run.info.status == "FINISHED"
+    assert "test_robust_accuracy" in children["vanilla"].data.metrics
+
+
+def test_one_worker_and_two_give_identical_rows(done, tmp_path, ray_session):
+    """The first sweep ran two trials and tasks side by side; this one runs one at a time."""
+    compute = ["compute.gpus_per_trial=2", "compute.gpus_per_evaluation=2"]
+    assert sweep(tmp_path, tmp_path / "store", *compute) == 0
+    for kind in ("verdicts", "measurements"):
+        wide, narrow = rows_of(done / "store", kind), rows_of(tmp_path / "store", kind)
+        assert len(wide) > 0
+        pd.testing.assert_frame_equal(wide, narrow)
+
+
+def test_a_complete_sweep_is_not_run_again(done, capsys):
+    before = (done / "store/sweeps/tiny/sweep.json").read_text()
+    assert sweep(done, done / "store") == 0
+    assert "nothing to run" in capsys.readouterr().out
+    assert (done / "store/sweeps/tiny/sweep.json").read_text() == before
+
+
+def test_a_diverging_trial_fails_with_its_reason_and_the_others_go_on(tmp_path, ray_session):
+    overrides = ["search.parameters={training.learning_rate: {values: [0.1, 1.0e+30]}}"]
+    overrides += ["strategies.sr.sparsity_weight=0.01", "training.epochs=2"]
+    assert sweep(tmp_path, tmp_path / "store", *overrides) == 0
+    trials = json.loads((tmp_path / "store/sweeps/tiny/trials.json").read_text())
+    outcomes = {trial["label"]: trial["outcome"] for trial in trials}
+    assert outcomes == {"vanilla": "complete", "sr-000": "complete", "sr-001": "diverged"}
+    assert "learning_rate" in trials[2]["reason"]
+    url = f"sqlite:///{tmp_path / 'store/study.db'}"
+    states = [t.state.name for t in optuna.load_study(study_name="tiny", storage=url).trials]
+    assert states == ["COMPLETE", "FAIL"]
+    assert "diverged" in (tmp_path / "store/reports/tiny/index.html").read_text()
+
+
+@pytest.mark.parametrize("backlog", [1, 8])
+def test_declared_gpus_are_shared_without_a_deadlock(tmp_path, ray_session, backlog):
+    """Trials of a whole GPU and evaluations of half a one, on two GPUs that Ray believes in."""
+    overrides = [
+        "search.parameters.strategy.sparsity_weight.values=[0.01, 0.02, 0.03, 0.04]",
+        "compute.gpus_per_trial=1",
+        "compute.gpus_per_evaluation=0.5",
+        f"compute.max_backlog={backlog}",
+    ]
+    assert sweep(tmp_path, tmp_path / "store", *overrides) == 0
+    trials = json.loads((tmp_path / "store/sweeps/tiny/trials.json").read_text())
+    assert [trial["outcome"] for trial in trials] == ["complete"] * 5
+    free = ray_session.available_resources()
+    deadline = time.monotonic() + 30
+    while free.get("GPU", 0) < 2 and time.monotonic() < deadline:
+        time.sleep(0.5)
+        free = ray_session.available_resources()
+    assert free.get("GPU") == 2.0  # nobody kept one
+
+
+def test_interrupted_by_ctrl_c_and_resumed_equals_an_undisturbed_sweep(tmp_path, ray_session):
+    write_space(tmp_path)
+    longer = ["--set", "training.epochs=8", "--set", "data.num_train=400"]
+    longer += ["--set", "report.num_samples=12"]
+    command = [sys.executable, "-m", "pipeline.sweep", "--space", str(tmp_path / "tiny.yaml")]
+    command += ["--store", str(tmp_path / "broken"), *longer]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline and process.poll() is None:
+        written = list((tmp_path / "broken/trials").glob("*/epochs.jsonl"))
+        if any(len(path.read_text().splitlines()) >= 2 for path in written):
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert "--resume" in output
+    assert "Traceback" not in output
+    trials = json.loads((tmp_path / "broken/sweeps/tiny/trials.json").read_text())
+    assert any(trial["phase"] != "told" for trial in trials)
+
+    overrides = [item for item in longer if item != "--set"]
+    assert sweep(tmp_path, tmp_path / "broken", *overrides, resume=True) == 0
+    assert sweep(tmp_path, tmp_path / "whole", *overrides) == 0
+    broken, whole = rows_of(tmp_path / "broken"), rows_of(tmp_path / "whole")
+    pd.testing.assert_frame_equal(broken, whole)
+    for store in ("broken", "whole"):
+        url = f"sqlite:///{tmp_path / store / 'study.db'}"
+        study = optuna.load_study(study_name="tiny", storage=url)
+        assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE"]
+        values = np.array([trial.values for trial in study.trials])
+        assert values.shape == (2, 2)
+
+
+def test_resume_of_a_finished_search_only_reports(done):
+    assert sweep(done, done / "store", resume=True) == 0
+
+
+def test_the_last_line_printed_is_the_report(done, capsys):
+    code = main(["--space", str(done / "tiny.yaml"), "--store", str(done / "store")])
+    assert code == 0
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    assert last == str(done / "store/reports/tiny/index.html")
