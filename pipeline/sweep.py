@@ -72,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 sys.stdout.write(line + "\n")
             return 0
         # Imported here: the engines take seconds, and a wrong space should be told at once.
+        sys.stdout.write(f"{options.space} is fine; loading Ray, Optuna and MLflow\n")
+        sys.stdout.flush()
         from pipeline.sweep_run import run_sweep
 
         return run_sweep(
