@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models.config import InputSpec, ModelConfig
-from models.encoding import ENCODINGS
+from models.encoding import ENCODINGS, direct
 
 
 class Normalization(nn.Module):
@@ -33,8 +33,23 @@ class SpikingClassifier(nn.Module):
     """
 
     def __init__(
-        self, config: ModelConfig, spec: InputSpec, features: nn.Module, head: nn.Linear
+        self,
+        config: ModelConfig,
+        spec: InputSpec,
+        features: nn.Sequential,
+        head: nn.Linear,
+        *,
+        num_static: int,
     ) -> None:
+        """Put the parts together.
+
+        Args:
+            config: What was asked for.
+            spec: What the data decides.
+            features: Maps (T * B, C, H, W) to spikes (T * B, F).
+            head: Maps rates (B, F) to logits.
+            num_static: Layers at the start of `features` that hold no neurons.
+        """
         super().__init__()
         self.config, self.spec = config, spec
         # Poisson spikes need probabilities: the released code skips the normalisation there.
@@ -45,6 +60,7 @@ class SpikingClassifier(nn.Module):
         self.encode = ENCODINGS["frames" if spec.frames else config.encoding]
         self.features = features
         self.head = head
+        self._num_static = num_static
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of images.
@@ -56,7 +72,14 @@ class SpikingClassifier(nn.Module):
             Logits, shape (B, K).
         """
         num_timesteps = self.config.num_timesteps
-        spikes: Tensor = self.features(self.encode(self.normalization(images), num_timesteps))
+        inputs = self.normalization(images)
+        if self.encode is direct and not self.training:
+            # The same image at every step: what comes before the first neurons is computed once.
+            # Not in training, where batch norm's running variance counts T * B samples.
+            currents = self.encode(self.features[: self._num_static](inputs), num_timesteps)
+            spikes = self.features[self._num_static :](currents)
+        else:
+            spikes = self.features(self.encode(inputs, num_timesteps))
         rates = spikes.unflatten(0, (num_timesteps, -1)).mean(0)
         logits: Tensor = self.head(rates)
         return logits

@@ -19,6 +19,5 @@ def small(config: ModelConfig, spec: InputSpec) -> SpikingClassifier:
         channels = width
     layers.append(nn.Flatten())
     features = channels * (spec.height // 4) * (spec.width // 4)
-    return SpikingClassifier(
-        config, spec, nn.Sequential(*layers), nn.Linear(features, spec.num_classes)
-    )
+    head = nn.Linear(features, spec.num_classes)
+    return SpikingClassifier(config, spec, nn.Sequential(*layers), head, num_static=2)

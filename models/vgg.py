@@ -33,6 +33,5 @@ def vgg11(config: ModelConfig, spec: InputSpec) -> SpikingClassifier:
     flat = channels * (spec.height // pooled) * (spec.width // pooled)
     layers += [nn.Flatten(), nn.Linear(flat, HIDDEN), neurons()]
     layers += [nn.Linear(HIDDEN, HIDDEN), neurons()]
-    return SpikingClassifier(
-        config, spec, nn.Sequential(*layers), nn.Linear(HIDDEN, spec.num_classes)
-    )
+    head = nn.Linear(HIDDEN, spec.num_classes)
+    return SpikingClassifier(config, spec, nn.Sequential(*layers), head, num_static=2)

@@ -62,6 +62,6 @@ def wrn16_4(config: ModelConfig, spec: InputSpec) -> SpikingClassifier:
             channels = width
     neurons = SpikingNeurons(config.neuron, config.num_timesteps)
     layers += [nn.BatchNorm2d(channels), neurons, nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    return SpikingClassifier(
-        config, spec, nn.Sequential(*layers), nn.Linear(channels, spec.num_classes)
-    )
+    head = nn.Linear(channels, spec.num_classes)
+    # The first block's batch norm is inside the block, so the convolution alone stands before.
+    return SpikingClassifier(config, spec, nn.Sequential(*layers), head, num_static=1)

@@ -1,0 +1,225 @@
+"""Commands as a user types them: what is wrong is one message, exit code 2, before Ray starts."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import evaluate, sweep, train
+from reports import build
+from tests.tiny import SPACE, write_space
+
+REPOSITORY = Path(__file__).parents[1]
+SPACES = sorted((REPOSITORY / "search_spaces").rglob("*.yaml"))
+
+
+@pytest.fixture
+def no_ray(monkeypatch):
+    """Fails the test if anything starts Ray."""
+    import ray
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("Ray was started although the input is wrong")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+
+
+def complaint(tmp_path, capsys, text=SPACE, *options):
+    """What the sweep says of a space, which must be wrong."""
+    space = write_space(tmp_path, text)
+    code = sweep.main(["--space", str(space), "--store", str(tmp_path / "store"), *options])
+    captured = capsys.readouterr()
+    assert code == 2, captured.out
+    assert "Traceback" not in captured.err
+    assert not (tmp_path / "store").exists()
+    return captured.err.strip().replace(str(tmp_path) + "/", "")
+
+
+def test_an_unknown_key_is_named_with_the_nearest_known_one(tmp_path, capsys, no_ray):
+    text = SPACE.replace("{epochs: 4,", "{epoch: 4,")
+    error = complaint(tmp_path, capsys, text)
+    assert error.startswith("tiny.yaml:6:12 ")
+    assert "unknown key" in error
+    assert "'epochs'" in error
+
+
+def test_zero_on_a_log_scale(tmp_path, capsys, no_ray):
+    text = SPACE.replace("sampler: grid", "sampler: tpe\n  num_trials: 3").replace(
+        "{values: [0.01, 0.05]}", "{low: 0, high: 0.1, log: true}"
+    )
+    error = complaint(tmp_path, capsys, text)
+    assert error.startswith("tiny.yaml:18:38 ")
+    assert "0 cannot be the lower end of a log scale" in error
+    assert "1e-4" in error
+
+
+def test_an_unknown_strategy(tmp_path, capsys, no_ray):
+    method = complaint(tmp_path, capsys, SPACE.replace("{method: sr}", "{method: sparse}"))
+    assert method.startswith("tiny.yaml:10:")
+    assert "sr_star" in method
+    label = complaint(
+        tmp_path, capsys, SPACE.replace("baselines: [vanilla]", "baselines: [trades]")
+    )
+    assert label.startswith("tiny.yaml:12:13 ")
+    assert "vanilla, at, sr, sr_star" in label
+
+
+def test_malformed_yaml(tmp_path, capsys, no_ray):
+    error = complaint(tmp_path, capsys, SPACE.replace("{dataset: digits,", "{dataset: digits"))
+    assert error.startswith("tiny.yaml:4:")
+
+
+def test_everything_wrong_is_told_at_once(tmp_path, capsys, no_ray):
+    text = (
+        SPACE.replace("epochs: 4", "epochs: many")
+        .replace("leak", "leak")
+        .replace("block_size: 12", "block_size: 0")
+    )
+    lines = complaint(tmp_path, capsys, text).splitlines()
+    assert [line.split()[0] for line in lines] == ["tiny.yaml:6:20", "tiny.yaml:19:57"]
+
+
+def test_rules_across_fields_point_at_their_line(tmp_path, capsys, no_ray):
+    text = SPACE.replace("sr: {method: sr}", "sr: {method: sr, finite_difference_step: 0.5}")
+    text = text.replace("strategy.sparsity_weight", "strategy.momentum")
+    text = text.replace("epsilon: 0.1, block", "epsilon: 0.2, block")
+    error = complaint(tmp_path, capsys, text)
+    assert "tiny.yaml:10:46" in error
+    assert "beyond the attack's epsilon 0.2" in error
+    assert "none of the searched strategies (sr) has it" in error
+
+
+def test_a_lambda_the_paper_does_not_give_must_be_written(tmp_path, capsys, no_ray):
+    text = SPACE.replace("baselines: [vanilla]", "baselines: [sr_star]")
+    error = complaint(tmp_path, capsys, text)
+    assert "the paper gives no lambda for sr_star on digits" in error
+    assert "sparsity_weight: 0.01" in error
+
+
+def test_an_unknown_suite_or_attack(tmp_path, capsys, no_ray):
+    error = complaint(tmp_path, capsys, SPACE.replace("suite: SUITE", "suite: quik"))
+    assert error.startswith("tiny.yaml:19:20 ")
+    assert "quick" in error
+
+
+def test_more_gpus_than_there_are(tmp_path, capsys, no_ray):
+    error = complaint(tmp_path, capsys, SPACE, "--set", "compute.gpus_per_trial=64")
+    assert "compute.gpus_per_trial: asks for 64, but this machine has" in error
+
+
+def test_absent_data_says_where_to_put_what(tmp_path, capsys, no_ray):
+    text = SPACE.replace(
+        "{dataset: digits, num_train: 200, num_validation: 24, num_test: 30}",
+        f"{{dataset: cifar10, root: {tmp_path / 'nothing'}}}",
+    )
+    error = complaint(tmp_path, capsys, text)
+    assert "cifar-10-python.tar.gz" in error
+    assert "data.download" in error
+
+
+@pytest.mark.parametrize("name", ["../out", "a/b", "", "-x y", "a\nb"])
+def test_names_that_could_lead_out_of_the_store(tmp_path, capsys, no_ray, name):
+    assert "--name" in complaint(tmp_path, capsys, SPACE, f"--name={name}") or name == ""
+
+
+def test_a_space_that_is_not_there(tmp_path, capsys):
+    assert sweep.main(["--space", str(tmp_path / "lamda.yaml")]) == 2
+    assert "lamda.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
+def test_every_shipped_space_is_valid(path):
+    sweep.read_space(path, [])
+
+
+def test_the_paper_is_the_default_for_its_data_sets():
+    space = sweep.read_space(REPOSITORY / "search_spaces/paper/fig3_cifar10.yaml", [])
+    assert (space.training.epochs, space.training.batch_size) == (200, 64)
+    assert space.trial("sr").strategy.sparsity_weight == 0.008
+    assert space.trial("sr").strategy.finite_difference_step == 0.01
+    assert space.trial("sr").strategy.penalty == "squared"
+
+
+def test_plan_counts_and_runs_nothing(tmp_path, capsys, no_ray):
+    space = write_space(tmp_path)
+    code = sweep.main(["--space", str(space), "--store", str(tmp_path / "store"), "--plan"])
+    out = capsys.readouterr().out
+    assert code == 0
+    assert "1 baselines, 2 by grid" in out
+    # SR: loss, gradient for the direction, second point: 3 passes of 4 epochs of 200 images.
+    assert "sr: 2,400 image passes a trial (3 a step)" in out
+    # FGSM 1 step and PGD 2 steps through two oracles on 24 samples.
+    assert "at most 144 image passes" in out
+    assert not (tmp_path / "store").exists()
+
+
+def test_train_then_evaluate_without_ray(tmp_path, capsys, no_ray):
+    space, store = write_space(tmp_path), str(tmp_path / "store")
+    arguments = ["--space", str(space), "--store", store]
+    assert train.main([*arguments, "--strategy", "at"]) == 0
+    checkpoint = capsys.readouterr().out.strip().splitlines()[-1]
+    options = [
+        "--checkpoint",
+        checkpoint,
+        "--store",
+        store,
+        "--suite",
+        str(tmp_path / "suite.yaml"),
+    ]
+    options += ["--num-samples", "20"]
+    assert evaluate.main(options) == 0
+    first = capsys.readouterr().out
+    assert "robust accuracy" in first
+    assert "0 of them stored" in first
+    assert evaluate.main(options) == 0
+    second = capsys.readouterr().out
+    assert "6 of them stored" in second
+    assert first.splitlines()[-1].split("  ")[-2:] == second.splitlines()[-1].split("  ")[-2:]
+
+
+def test_evaluate_refuses_what_is_no_checkpoint(tmp_path, capsys):
+    file = tmp_path / "weights.pt"
+    file.write_bytes(b"\x80\x04evil")
+    assert evaluate.main(["--checkpoint", str(file)]) == 2
+    assert "never loaded" in capsys.readouterr().err
+    assert evaluate.main(["--checkpoint", str(file), "--epsilon", "3"]) == 2
+    assert "--epsilon" in capsys.readouterr().err
+
+
+def test_train_refuses_an_unknown_label(tmp_path, capsys):
+    assert train.main(["--space", str(write_space(tmp_path)), "--strategy", "trades"]) == 2
+    assert "vanilla, at, sr, sr_star" in capsys.readouterr().err
+
+
+def test_report_of_nothing(tmp_path, capsys):
+    assert build.main(["--store", str(tmp_path)]) == 2
+    assert "no sweep" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["pipeline.sweep", "pipeline.train", "pipeline.evaluate"])
+def test_help_teaches_with_examples(module):
+    result = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert f"python -m {module} --" in result.stdout
+
+
+def test_a_wrong_space_is_told_without_loading_the_engines(tmp_path):
+    """Seconds matter to somebody who mends a file; so Ray, MLflow and Optuna stay unloaded."""
+    code = (
+        "import sys; from pipeline.sweep import main; "
+        f"code = main(['--space', {str(tmp_path / 'none.yaml')!r}]); "
+        "print(code, {'ray', 'mlflow', 'optuna'} & set(sys.modules))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+    )
+    assert result.stdout.split() == ["2", "set()"]
