@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def run() -> int:
         space = read_space(options.space, overrides)
-        name = options.name or space.name
+        name = space.name if options.name is None else options.name
         if not NAME_PATTERN.fullmatch(name):
             raise ConfigError(
                 f"--name: expected letters, digits, '.', '_' or '-', at most 64, got '{name}'"

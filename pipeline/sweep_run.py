@@ -116,7 +116,8 @@ def run_sweep(
             run.close(complete=False)
             raise
         run.close(complete=True, artifacts=[page.parent])
-    console.line(f"to browse the runs in MLflow: make ui STORE={store}")
+    place = "" if store == Path("runs") else f" STORE={shlex.quote(str(store))}"
+    console.line(f"to browse the runs in MLflow: make ui{place}, then {tracker.page}")
     console.plain(str(page))
     return 0
 

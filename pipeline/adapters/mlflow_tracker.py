@@ -4,6 +4,7 @@ All calls run in a thread of their own, so neither training nor the search waits
 The store remains the truth; whatever did not reach MLflow is sent again by `--resume`.
 """
 
+import json
 import logging
 import os
 import queue
@@ -21,6 +22,21 @@ from pipeline.records import Outcome, TrialRow
 SWEEP, FINGERPRINT = "spikeproof.sweep", "spikeproof.fingerprint"
 PARENT = "mlflow.parentRunId"
 MAX_PARAM = 500
+LOCAL_UI = "http://127.0.0.1:5000"
+"""Where `make ui` serves a local store."""
+VIEW = "study"
+COLUMNS = (
+    "params.`lambda`",
+    "params.`h`",
+    "metrics.`clean_accuracy`",
+    "metrics.`robust_accuracy`",
+    "metrics.`test_clean_accuracy`",
+    "metrics.`test_robust_accuracy`",
+    "metrics.`margin_gradient_l1`",
+    "tags.`strategy`",
+    "tags.`outcome`",
+)
+"""Of the prepared view."""
 SHORT = {
     "strategy.sparsity_weight": "lambda",
     "strategy.finite_difference_step": "h",
@@ -122,11 +138,41 @@ class MLflowTracker:
                 )
             self._sweep_run = found.info.run_id
             self._mlflow.update_run(self._sweep_run, status="RUNNING")
+            self._prepare_view()
             self._log(self._sweep_run, parameters=parameters)
             for file in files:
                 self._mlflow.log_artifact(self._sweep_run, file)
 
         self._calls.put((f"sweep {name}", act))
+
+    def _prepare_view(self) -> None:
+        """A shared view with the columns a study is browsed by, its trials unfolded.
+
+        MLflow's own default shows no metric and folds the trials away; its "share" button stores
+        views in this tag.
+        """
+        view = {
+            "orderByKey": "metrics.`robust_accuracy`",
+            "orderByAsc": False,
+            "selectedColumns": list(COLUMNS),
+            "runsExpanded": {self._sweep_run: True},
+        }
+        client, experiment = self._mlflow, self._experiment_id
+        client.set_experiment_tag(experiment, f"mlflow.sharedViewState.{VIEW}", json.dumps(view))
+        client.set_experiment_tag(experiment, "mlflow.experimentKind", "custom_model_development")
+        note = f"[Trials by robust accuracy]({self._view_path()}), the view to start from."
+        client.set_experiment_tag(experiment, "mlflow.note.content", note)
+
+    def _view_path(self) -> str:
+        return f"#/experiments/{self._experiment_id}/runs?viewStateShareKey={VIEW}"
+
+    @property
+    def page(self) -> str:
+        """Address of the study's view in MLflow's UI, once something was delivered; else empty."""
+        if not self._sweep_run:
+            return ""
+        base = self._uri if self._uri.startswith("http") else LOCAL_UI
+        return f"{base.rstrip('/')}/{self._view_path()}"
 
     def _log(
         self,

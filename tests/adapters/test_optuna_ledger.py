@@ -207,3 +207,19 @@ def test_an_existing_sweep_is_not_touched_unasked_nor_by_another_space(tmp_path)
     directions = tiny_space(tmp_path, "search.objectives=[clean_accuracy]")
     with pytest.raises(ConfigError, match="another search space"):
         open_ledger(tmp_path, directions, resume=True)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "gp"])
+def test_a_single_objective_is_a_search_too(tmp_path, sampler):
+    space = tiny_space(
+        tmp_path,
+        f"search.sampler={sampler}",
+        "search.num_trials=3",
+        "search.objectives=[robust_accuracy]",
+        "search.parameters.strategy.sparsity_weight={low: 0.0, high: 1.0}",
+    )
+    ledger = open_ledger(tmp_path, space)
+    while (row := ledger.ask()) is not None:
+        ledger.update(told(row, 0.9, 0.25))
+    study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    assert [trial.values for trial in study.trials] == [[0.25]] * 3

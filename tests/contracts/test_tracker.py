@@ -1,6 +1,7 @@
 """Every tracker keeps the promise of `pipeline.ports.Tracker`; MLflow is asked what it holds."""
 
 import dataclasses
+import json
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -72,6 +73,11 @@ def test_mlflow_holds_one_run_a_sweep_and_one_child_a_trial(tmp_path, file):
         tell_the_story(tracker, file)
         assert tracker.close() == []
     experiment = client.get_experiment_by_name("s")
+    view = json.loads(experiment.tags["mlflow.sharedViewState.study"])
+    assert "metrics.`robust_accuracy`" in view["selectedColumns"]
+    page = f"#/experiments/{experiment.experiment_id}/runs?viewStateShareKey=study"
+    assert tracker.page == f"http://127.0.0.1:5000/{page}"
+    assert page in experiment.tags["mlflow.note.content"]
     runs = client.search_runs([experiment.experiment_id])
     kinds = {run.data.tags["kind"]: run for run in runs}
     assert len(runs) == 2
