@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -17,6 +18,15 @@ def _own_home(tmp_path_factory):
     for name, value in before.items():
         if value is not None:
             os.environ[name] = value
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Networks this small only wait for each other's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -75,9 +75,8 @@ def test_everything_wrong_is_told_at_once(tmp_path, capsys, no_ray):
     text = SPACE.replace("epochs: 4", "epochs: many").replace("block_size: 12", "block_size: 0")
     lines = complaint(tmp_path, capsys, text).splitlines()
     assert [line.rpartition(": ")[0].split(":")[1] for line in lines] == ["6", "18"]
-    assert lines[0].split() == (
-        "tiny.yaml:6:20 training.epochs: expected a whole number of at least 1, got 'many'".split()
-    )
+    expected = "training.epochs: expected a whole number of at least 1, got 'many'"
+    assert lines[0].split() == ["tiny.yaml:6:20", *expected.split()]
 
 
 def test_rules_across_fields_point_at_their_line(tmp_path, capsys, no_ray):

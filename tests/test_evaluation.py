@@ -1,6 +1,5 @@
 """Verdicts of a block: who is judged, on what, and that nothing else decides them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +34,6 @@ CPU = torch.device("cpu")
 NUM_SAMPLES = 96
 CLEAN = Member(attack_name="clean", attack=None, estimator=None, epsilon=0.0)
 TRIANGLE, RGA = GradientEstimator(), GradientEstimator(method="rga")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks this small only wait for each other's threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -1,21 +1,12 @@
 """Networks to attack: smooth ones, where numbers are exact, and a spiking one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from models import InputSpec, ModelConfig, build_model
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks this small only wait for each other's threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def smooth_network(num_classes: int = 4) -> nn.Sequential:

@@ -17,15 +17,6 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 CIFAR10 = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2023, 0.1994, 0.2010)}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other cost more than they bring, above all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def float64() -> Iterator[None]:
     """New tensors and networks are float64: threshold crossings do not hang on rounding."""
