@@ -10,7 +10,7 @@ READY_TEST := .venv/.ready-test
 .PHONY: help sweep test ui report lint format clean
 
 help:
-	@echo 'make sweep    run search_spaces/lambda.yaml on this machine (SPACE=FILE for another)'
+	@echo 'make sweep    run search_spaces/lambda.yaml on this machine (SPACE=FILE for another, ARGS=--resume)'
 	@echo 'make test     run every check that CI runs'
 	@echo 'make ui       browse the results in MLflow, on 127.0.0.1:5000'
 	@echo 'make report   build the report of the sweep in $(STORE) again'
@@ -28,7 +28,7 @@ $(READY_TEST): $(READY)
 	@touch $@
 
 sweep: $(READY)
-	$(BIN)/python -m pipeline.sweep --space $(SPACE) --store $(STORE)
+	$(BIN)/python -m pipeline.sweep --space $(SPACE) --store $(STORE) $(ARGS)
 
 report: $(READY)
 	$(BIN)/python -m reports.build --store $(STORE)

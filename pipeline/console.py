@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from rich.console import Console
+from rich.markup import escape
 
 from pipeline.errors import ConfigError
 
@@ -22,7 +23,8 @@ class Progress:
         """Print a line after the minutes and seconds since the start."""
         minutes, seconds = divmod(int(time.perf_counter() - self._started), 60)
         stamp = f"[dim]{minutes:3d}:{seconds:02d}[/dim]  "
-        self._console.print(stamp + (f"[{style}]{text}[/{style}]" if style else text))
+        body = escape(text)
+        self._console.print(stamp + (f"[{style}]{body}[/{style}]" if style else body))
 
     def plain(self, text: str) -> None:
         """Print a line alone."""

@@ -16,6 +16,7 @@ from pipeline.data import Dataset, load_dataset
 from pipeline.environment import revision
 from pipeline.errors import ConfigError
 from pipeline.evaluator import EvaluationJob, Evaluator
+from pipeline.files import open_folder
 from pipeline.local import LocalExecutor
 from pipeline.ports import Executor
 from pipeline.records import SplitName
@@ -45,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--epsilon", help="radius in pixel units, such as 8/255; the suite's")
     result.add_argument("--num-samples", type=int, help="first samples of the split; all")
     result.add_argument("--block-size", type=int, default=128)
-    result.add_argument("--seed", type=int, default=0)
+    result.add_argument("--seed", type=int, help="of the attacks; the network's")
     result.add_argument("--store", type=Path, default=Path("runs"), help="folder for all results")
     result.add_argument("--data-root", help="folder of the data set, if it has moved")
     result.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
@@ -104,9 +105,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         members=(*members(suite, epsilon), measure_member(radius)),
         num_samples=wanted,
         block_size=options.block_size,
-        seed=options.seed,
+        seed=trial.seed if options.seed is None else options.seed,
     )
-    store, console = ParquetStore(options.store), Progress()
+    store, console = ParquetStore(open_folder(options.store)), Progress()
     stored = sum(store.has(task.key) for task in job.tasks())
     console.line(
         f"{trial.strategy.method} on {dataset.note}: suite '{suite.name}', epsilon "

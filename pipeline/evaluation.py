@@ -28,8 +28,6 @@ class EvaluationTask:
     member: Member
     checkpoint: str
     """Path of the checkpoint, as every worker sees it."""
-    seed: int
-    """Of the sweep; the task's own generator is derived from it and from `key`."""
 
 
 def evaluate_block(
@@ -62,7 +60,7 @@ def evaluate_block(
     model.eval()
     key = task.key
     try:
-        with seeded(task.seed, key.fingerprint, key.split, key.member_hash, key.start):
+        with seeded(key.seed, key.fingerprint, key.split, key.member_hash, key.start):
             if task.member.attack_name == MEASURE:
                 columns = _measurements(model, task, pixels, targets)
             else:
@@ -111,7 +109,7 @@ def _verdicts(
         "attack_hash": np.full(count, member.hash, dtype=object),
         "oracle": np.full(count, member.oracle_name, dtype=object),
         "epsilon": np.full(count, member.epsilon),
-        "seed": np.full(count, task.seed),
+        "seed": np.full(count, task.key.seed),
         "restart": np.zeros(count, dtype=np.int64),
         "robust": (predicted == labels).cpu().numpy(),
         "predicted": predicted.cpu().numpy(),

@@ -38,12 +38,12 @@ class EvaluationJob:
                     split=self.split,
                     member=member.name,
                     member_hash=member.hash,
+                    seed=self.seed,
                     start=start,
                     stop=stop,
                 ),
                 member=member,
                 checkpoint=self.checkpoint,
-                seed=self.seed,
             )
             for member in self.members
             for start, stop in block_ranges(self.num_samples, self.block_size)
@@ -57,7 +57,8 @@ class _Progress:
     job: EvaluationJob
     done: Callable[[EvaluationJob, float, str], None]
     missing: set[BlockKey] = field(default_factory=set)
-    started: float = field(default_factory=time.perf_counter)
+    started: float | None = None
+    """When its first task was handed out."""
     failure: str = ""
 
 
@@ -81,7 +82,13 @@ class Evaluator:
 
     @property
     def backlog(self) -> int:
-        """Jobs that are not finished."""
+        """Jobs that are not finished.
+
+        Raises:
+            RuntimeError: The evaluator's thread died of an error.
+        """
+        if self._error is not None:
+            raise RuntimeError("the evaluator stopped") from self._error
         with self._lock:
             return len(self._progress)
 
@@ -101,8 +108,6 @@ class Evaluator:
             RuntimeError: The evaluator's thread died of an error.
         """
         while not until(self.backlog):
-            if self._error is not None:
-                raise RuntimeError("the evaluator stopped") from self._error
             time.sleep(POLL_S)
 
     def close(self) -> None:
@@ -127,6 +132,8 @@ class Evaluator:
                 if progress.failure:
                     progress.missing.discard(task.key)
                     continue
+                if progress.started is None:
+                    progress.started = time.perf_counter()
                 self._in_flight[task.key] = progress
                 self._executor.submit(task)
 
@@ -146,7 +153,7 @@ class Evaluator:
         with self._lock:
             finished = [progress for progress in self._progress if not progress.missing]
         for progress in finished:
-            seconds = time.perf_counter() - progress.started
+            seconds = time.perf_counter() - (progress.started or time.perf_counter())
             progress.done(progress.job, seconds, progress.failure)
             # Only now is the job off the backlog: whoever waits for 0 finds it told.
             with self._lock:

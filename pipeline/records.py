@@ -76,6 +76,8 @@ class BlockKey:
     """Speaking name, such as `pgd20-ce+triangle`, `clean` or `measure`."""
     member_hash: str
     """Hash of everything that decides the block's rows besides network, split and samples."""
+    seed: int
+    """Seed that the rows' generator is derived from."""
     start: int
     """Position of the first sample within the split."""
     stop: int

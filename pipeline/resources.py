@@ -53,6 +53,12 @@ def shares(compute: ComputeConfig, available: dict[str, float], where: str) -> S
         ("cpus_per_evaluation", result.evaluation_cpus, cpus, "CPUs"),
         ("gpus_per_evaluation", result.evaluation_gpus, gpus, "GPUs"),
     )
+    for name in ("gpus_per_trial", "gpus_per_evaluation"):
+        value = getattr(compute, name)
+        if value is not None and value > 1 and value % 1:
+            raise ConfigError(
+                f"compute.{name}: expected a fraction below 1 or a whole number, got {value:g}"
+            )
     problems = [
         f"compute.{name}: asks for {share:g}, but {where} has {there:g} {kind}; "
         f"write at most {there:g}"

@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,22 +21,31 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def asked_for(space: SpaceConfig) -> str:
+    """Hash of what a complete sweep has done: what is searched, how much, what is reported."""
+    return fingerprint([space.identity(), space.search.num_trials, space.report])
+
+
 class SweepFiles:
     """`sweeps/NAME/`: sweep.json, trials.json, the space as written, the environment."""
 
     def __init__(self, store: Path, name: str) -> None:
         self.folder = store / "sweeps" / name
         self.facts: dict[str, Any] = {}
+        self._lock = threading.Lock()
         self._before_s, self._began = 0.0, time.perf_counter()
 
     def is_complete(self, space: SpaceConfig) -> bool:
-        """Whether a sweep of this name over this space has run to its end."""
+        """Whether a sweep of this name, asking for just this, has run to its end."""
         facts = self._stored()
-        return bool(facts.get("complete")) and facts["space_hash"] == fingerprint(space.identity())
+        return bool(facts.get("complete")) and facts.get("asked_for") == asked_for(space)
 
     def _stored(self) -> dict[str, Any]:
         path = self.folder / "sweep.json"
-        facts: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+        try:
+            facts: dict[str, Any] = json.loads(path.read_text())
+        except (OSError, ValueError):
+            return {}
         return facts
 
     def begin(
@@ -58,7 +68,7 @@ class SweepFiles:
         self.facts = {
             "name": name,
             "description": space.description,
-            "space_hash": fingerprint(space.identity()),
+            "asked_for": asked_for(space),
             "space_text": text,
             "space_file": space_file.name,
             "overrides": list(overrides),
@@ -97,15 +107,16 @@ class SweepFiles:
         text = json.dumps(content, indent=1, default=str) + "\n"
         write_atomically(self.folder / name, text.encode())
 
-    def write_trials(self, rows: Sequence[TrialRow]) -> None:
-        """The ledger's rows as they are now."""
-        self._write("trials.json", [dataclasses.asdict(row) for row in rows])
+    def write_trials(self, rows: Callable[[], Sequence[TrialRow]]) -> None:
+        """The ledger's rows as they are now; asked for under a lock, so that no older follow."""
+        with self._lock:
+            self._write("trials.json", [dataclasses.asdict(row) for row in rows()])
 
-    def end(self, rows: Sequence[TrialRow], *, complete: bool) -> dict[str, float]:
+    def end(self, rows: Callable[[], Sequence[TrialRow]], *, complete: bool) -> dict[str, float]:
         """Write down that the run ended; returns its times in seconds."""
         phases = {
-            "training_s": sum(row.training_s for row in rows),
-            "evaluation_s": sum(row.evaluation_s for row in rows),
+            "training_s": sum(row.training_s for row in rows()),
+            "evaluation_s": sum(row.evaluation_s for row in rows()),
         }
         wall = self._before_s + time.perf_counter() - self._began
         self.facts |= {"wall_s": wall, "phases": phases, "complete": complete}

@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import os
 import shlex
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ from pipeline.environment import describe
 from pipeline.errors import ConfigError
 from pipeline.evaluator import EvaluationJob, Evaluator
 from pipeline.experiment import elapsed, read_history, trial_folder
+from pipeline.files import open_folder
+from pipeline.fingerprint import fingerprint
 from pipeline.judging import judgements
 from pipeline.publisher import Publisher
 from pipeline.records import Outcome, Phase, SplitName, TrialRow
@@ -63,7 +66,8 @@ def run_sweep(
             session this process is connected to.
 
     Returns:
-        Exit code: 0, or 130 after an interruption.
+        Exit code: 0; 1 where something could not be evaluated, or nothing was trained; 130
+        after an interruption.
 
     Raises:
         ConfigError: Something the user can fix, found before Ray starts where that is possible.
@@ -79,18 +83,19 @@ def run_sweep(
     model_note = _model_note(space, dataset, space_file)
     if address is None and not ray.is_initialized():
         shares(space.compute, local_resources(), "this machine")
-    store.mkdir(parents=True, exist_ok=True)
+    open_folder(store)
+    selection, reporting = judgements(space, dataset)
     database = f"sqlite:///{(store / 'study.db').absolute()}"
-    ledger = OptunaLedger(database, name, space, resume=resume)
+    judged_by = fingerprint([selection.facts(), selection.block_size])
+    ledger = OptunaLedger(database, name, space, resume=resume, judged_by=judged_by)
     console.line(
         f"sweep '{name}': {ledger.num_planned} trials of {model_note}, on {dataset.note}", "bold"
     )
     with _cluster(address) as resources:
-        share = shares(space.compute, resources, "the Ray cluster")
+        share = shares(space.compute, _largest_node(), "the largest node of the Ray cluster")
         gpus = [f"{resources['GPU']:g} GPUs in the cluster"] if resources.get("GPU") else []
         device = choose_device(space.compute.device)
         environment = describe(device, resources.get("CPU", 0), gpus)
-        selection, reporting = judgements(space, dataset)
         described = files.begin(
             name=name,
             space=space,
@@ -110,16 +115,18 @@ def run_sweep(
         except KeyboardInterrupt:
             run.close(complete=False)
             console.line("interrupted; nothing finished is lost. Continue with", "yellow")
-            console.plain(_resume_command(space, space_file, overrides, store, name))
+            console.plain(_resume_command(space, space_file, overrides, store, name, address))
             return 130
         except BaseException:
             run.close(complete=False)
             raise
-        run.close(complete=True, artifacts=[page.parent])
+        run.close(complete=not run.unfinished, artifacts=[page.parent])
+    for problem in run.unfinished:
+        console.line(problem, "red")
     place = "" if store == Path("runs") else f" STORE={shlex.quote(str(store))}"
     console.line(f"to browse the runs in MLflow: make ui{place}, then {tracker.page}")
     console.plain(str(page))
-    return 0
+    return 1 if run.unfinished else 0
 
 
 class _Run:
@@ -157,6 +164,8 @@ class _Run:
             revision=files.facts["environment"]["revision"],
         )
         self.evaluator = Evaluator(executor, self.blocks)
+        self.unfinished: list[str] = []
+        """What this run could not do, a line each; `--resume` tries it again."""
         self._training: dict[str, tuple[TrialRow, int]] = {}
         self._last_line = time.monotonic()
 
@@ -166,7 +175,8 @@ class _Run:
         Raises:
             KeyboardInterrupt: The user stopped it.
         """
-        for row in self.ledger.rows():
+        # By fingerprint: twins share a network, which is judged once.
+        for row in {row.fingerprint: row for row in self.ledger.rows()}.values():
             if row.phase is Phase.TOLD:
                 self.publisher.ended(row, self.selection.job(row, self.store))
             elif row.phase is Phase.TRAINED:
@@ -174,13 +184,15 @@ class _Run:
         self._train_all()
         self.evaluator.wait()
         self._report()
-        self.files.end(self.ledger.rows(), complete=True)
+        if not any(row.outcome is Outcome.COMPLETE for row in self.ledger.rows()):
+            self.unfinished.append("no trial was trained and evaluated; see the reasons above")
+        self.files.end(self.ledger.rows, complete=not self.unfinished)
         return build_report(self.store, self.files.folder.name)
 
     def close(self, *, complete: bool, artifacts: Sequence[Path] = ()) -> None:
         """Stop evaluating, write down how far things are, deliver what the tracker waits for."""
         self.evaluator.close()
-        numbers = self.files.end(self.ledger.rows(), complete=complete)
+        numbers = self.files.end(self.ledger.rows, complete=complete)
         for problem in self.publisher.sweep_ended(numbers, artifacts, complete=complete):
             self._say(f"MLflow did not take: {problem}", "yellow")
 
@@ -226,7 +238,7 @@ class _Run:
             for path, value in row.parameters.items()
         ]
         self._say(": ".join([row.label, ", ".join(["training", *values])]))
-        self.files.write_trials(self.ledger.rows())
+        self.files.write_trials(self.ledger.rows)
 
     def _epoch(self, row: TrialRow, metrics: dict[str, float]) -> None:
         self.publisher.epoch(row, metrics)
@@ -258,14 +270,15 @@ class _Run:
         self.ledger.update(row)
         self._say(f"{row.label}: {outcome}: {_last_line(reason)}", "red")
         self.publisher.ended(row, self.selection.job(row, self.store))
-        self.files.write_trials(self.ledger.rows())
+        self.files.write_trials(self.ledger.rows)
 
     def _evaluate(self, row: TrialRow) -> None:
         """Judge a trained network on the validation split; the ledger is told at the end."""
 
         def done(job: EvaluationJob, seconds: float, failure: str) -> None:
             if failure:
-                self._failed(row, failure, False)
+                # Not told: the network is trained, and --resume evaluates what is missing.
+                self._not_evaluated(job, failure)
                 return
             metrics = union(job, self.blocks)
             told = dataclasses.replace(
@@ -279,9 +292,14 @@ class _Run:
             self.ledger.update(told)
             self._say(f"{row.label}: validation {_accuracies(metrics, job)}", "green")
             self.publisher.ended(told, job)
-            self.files.write_trials(self.ledger.rows())
+            self.files.write_trials(self.ledger.rows)
 
         self.evaluator.submit(self.selection.job(row, self.store), done)
+
+    def _not_evaluated(self, job: EvaluationJob, failure: str) -> None:
+        problem = f"{job.label}: evaluation on {job.split} failed: {_last_line(failure)}"
+        self.unfinished.append(f"{problem}; --resume tries it again")
+        self._say(problem, "red")
 
     def _report(self) -> None:
         """Judge the front and the baselines (or all) on the test split."""
@@ -291,7 +309,7 @@ class _Run:
 
         def done(job: EvaluationJob, _seconds: float, failure: str) -> None:
             if failure:
-                self._say(f"{job.label}: test evaluation failed: {_last_line(failure)}", "red")
+                self._not_evaluated(job, failure)
                 return
             metrics = union(job, self.blocks)
             self._say(f"{job.label}: test {_accuracies(metrics, job)}", "green")
@@ -354,19 +372,30 @@ def _cluster(address: str | None) -> Iterator[dict[str, float]]:
         # Ray reads this from the environment alone: without it a task without a GPU share
         # would hide the GPUs from torch, and a future Ray version warns about it at each start.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        where: dict[str, Any] = {"address": address} if address else {"include_dashboard": False}
+        where: dict[str, Any] = {"address": address}
+        if address is None:
+            # Not whatever cluster a variable or a leftover file of this machine may name.
+            where = {"address": "local", "include_dashboard": False}
         try:
             ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
-        except ConnectionError as error:
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            if address is None:
+                raise
             raise ConfigError(
-                f"--address: no Ray cluster answers at '{address}'; start one with `ray start "
-                "--head`, or leave --address out"
+                f"--address: no Ray cluster that takes this token answers at '{address}'; start "
+                "one with `ray start --head`, set RAY_AUTH_TOKEN, or leave --address out"
             ) from error
     try:
         yield ray.cluster_resources()
     finally:
         if started:
             ray.shutdown()
+
+
+def _largest_node() -> dict[str, float]:
+    """CPUs and GPUs of the nodes with the most of each: a trial must fit on one."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return {kind: max(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
 
 
 def _tracker(store: Path, name: str) -> MLflowTracker:
@@ -396,14 +425,21 @@ def _parameters(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resume_command(
-    space: SpaceConfig, space_file: Path, overrides: Sequence[str], store: Path, name: str
+    space: SpaceConfig,
+    space_file: Path,
+    overrides: Sequence[str],
+    store: Path,
+    name: str,
+    address: str | None,
 ) -> str:
-    """The command line that continues this sweep."""
-    parts = ["python", "-m", "pipeline.sweep", "--space", str(space_file)]
+    """The command line that continues this sweep, with this very Python."""
+    parts = [sys.executable, "-m", "pipeline.sweep", "--space", str(space_file)]
     if store != Path("runs"):
         parts += ["--store", str(store)]
     if name != space.name:
         parts += ["--name", name]
+    if address is not None:
+        parts += ["--address", address]
     for item in overrides:
         parts += ["--set", item]
     return shlex.join([*parts, "--resume"])

@@ -11,6 +11,7 @@ from pipeline.console import Progress, percent, run_command
 from pipeline.data import load_dataset
 from pipeline.errors import ConfigError
 from pipeline.experiment import train, trial_folder, write_config
+from pipeline.files import open_folder
 from pipeline.records import SplitName
 from pipeline.sweep import read_space
 from pipeline.training.loop import DivergedError
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         dataset = load_dataset(space.data)
         trial = space.trial(label)
         fingerprint = trial.fingerprint()
-        folder = trial_folder(options.store, fingerprint)
+        folder = trial_folder(open_folder(options.store), fingerprint)
         write_config(folder, trial)
         console = Progress()
         console.line(f"{label} on {dataset.note}, into {folder}")

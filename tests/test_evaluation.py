@@ -69,10 +69,11 @@ def task(member: Member, start: int = 0, stop: int = NUM_SAMPLES, seed: int = 0)
         split="validation",
         member=member.name,
         member_hash=member.hash,
+        seed=seed,
         start=start,
         stop=stop,
     )
-    return EvaluationTask(key=key, member=member, checkpoint="", seed=seed)
+    return EvaluationTask(key=key, member=member, checkpoint="")
 
 
 def judged(model: nn.Module, split: Split, member: Member, **where: int) -> Block:
@@ -307,7 +308,7 @@ def test_metadata_tell_where_a_block_came_from(victim: nn.Module, split: Split) 
 
 def test_a_worker_computes_the_same_block(trained: tuple[Path, Split], victim: nn.Module) -> None:
     path, split = trained
-    asked = EvaluationTask(key=task(PGD).key, member=PGD, checkpoint=str(path), seed=0)
+    asked = EvaluationTask(key=task(PGD).key, member=PGD, checkpoint=str(path))
     block = run_task(asked, {"validation": split}, device="cpu", num_threads=1, revision="unknown")
     assert block.metadata.pop("checkpoint_sha256") == checkpoints.digest(path)
     same(block, judged(victim, split, PGD))

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
+from pipeline.errors import ConfigError
 from pipeline.records import VERDICT_COLUMNS
 from pipeline.sweep import main
 from pipeline.sweep_run import run_sweep
@@ -183,8 +184,15 @@ def test_interrupted_by_ctrl_c_and_resumed_equals_an_undisturbed_sweep(tmp_path,
         assert values.shape == (2, 2)
 
 
-def test_resume_of_a_finished_search_only_reports(done):
+def test_resume_of_a_finished_search_only_reports_and_leaves_ctrl_c_alone(done):
+    before = signal.getsignal(signal.SIGINT)
     assert sweep(done, done / "store", resume=True) == 0
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_more_than_a_complete_sweep_did_is_not_taken_for_done(done):
+    with pytest.raises(ConfigError, match="--resume"):
+        sweep(done, done / "store", "report.trials=all")
 
 
 def test_the_last_line_printed_is_the_report(done, capsys):

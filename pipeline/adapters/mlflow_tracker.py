@@ -24,6 +24,8 @@ PARENT = "mlflow.parentRunId"
 MAX_PARAM = 500
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where `make ui` serves a local store."""
+MAX_REFUSED = 3
+"""Failures in a row after which nothing more is sent: each costs seconds at a dead server."""
 VIEW = "study"
 COLUMNS = (
     "params.`lambda`",
@@ -89,6 +91,7 @@ class MLflowTracker:
         self._sweep_run = ""
         self._runs: dict[str, str] = {}
         self._problems: list[str] = []
+        self._refused = 0
         self._calls: queue.SimpleQueue[tuple[str, Callable[[], None]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._deliver, name="mlflow", daemon=True)
         self._thread.start()
@@ -96,12 +99,22 @@ class MLflowTracker:
     def _deliver(self) -> None:
         while (call := self._calls.get()) is not None:
             what, action = call
+            if self._refused >= MAX_REFUSED:
+                continue
             try:
                 if self._client is None:
                     self._connect()
+                self._open_sweep()
                 action()
+                self._refused = 0
             except Exception as error:  # a server's trouble must not touch the study
+                self._refused += 1
                 self._problems.append(f"{what}: {type(error).__name__}: {str(error)[:300]}")
+                if self._refused == MAX_REFUSED:
+                    self._problems.append(
+                        f"nothing more was sent after {MAX_REFUSED} failures in a row; "
+                        "--resume sends it all"
+                    )
 
     def _connect(self) -> None:
         client = MlflowClient(tracking_uri=self._uri)
@@ -127,16 +140,9 @@ class MLflowTracker:
 
     def start_sweep(self, name: str, parameters: dict[str, Any], files: Sequence[str]) -> None:
         """Open or find the sweep's run; files are logged with it."""
+        self._sweep = name
 
         def act() -> None:
-            self._sweep = name
-            tags = {SWEEP: name, "kind": "sweep"}
-            found = self._find(tags)
-            if found is None:
-                found = self._mlflow.create_run(
-                    self._experiment_id, run_name=f"sweep {name}", tags=tags
-                )
-            self._sweep_run = found.info.run_id
             self._mlflow.update_run(self._sweep_run, status="RUNNING")
             self._prepare_view()
             self._log(self._sweep_run, parameters=parameters)
@@ -144,6 +150,18 @@ class MLflowTracker:
                 self._mlflow.log_artifact(self._sweep_run, file)
 
         self._calls.put((f"sweep {name}", act))
+
+    def _open_sweep(self) -> None:
+        """Find or make the sweep's run, which every other run hangs below."""
+        if self._sweep_run:
+            return
+        tags = {SWEEP: self._sweep, "kind": "sweep"}
+        found = self._find(tags)
+        if found is None:
+            found = self._mlflow.create_run(
+                self._experiment_id, run_name=f"sweep {self._sweep}", tags=tags
+            )
+        self._sweep_run = found.info.run_id
 
     def _prepare_view(self) -> None:
         """A shared view with the columns a study is browsed by, its trials unfolded.

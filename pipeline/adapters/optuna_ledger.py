@@ -28,6 +28,7 @@ from pipeline.fingerprint import fingerprint
 from pipeline.records import Outcome, Phase, TrialRow
 from pipeline.search.rules import applies
 from pipeline.search.space import ParameterConfig, grid
+from pipeline.seeding import derive
 
 ROW = "row"
 SPACE_HASH = "space_hash"
@@ -53,8 +54,14 @@ def _grid_distribution(values: Sequence[Any]) -> BaseDistribution:
     return CategoricalDistribution(values)
 
 
-def _sampler(space: SpaceConfig) -> optuna.samplers.BaseSampler:
-    """The sampler of the space, seeded; a grid is handed out by the ledger itself."""
+def _sampler(space: SpaceConfig, num_trials: int) -> optuna.samplers.BaseSampler:
+    """The sampler of the space, seeded; a grid is handed out by the ledger itself.
+
+    Args:
+        space: What is searched.
+        num_trials: In the study already: a sampler seeded as at the start would draw the same
+            points again.
+    """
     table: dict[str, Any] = {
         "grid": optuna.samplers.RandomSampler,
         "random": optuna.samplers.RandomSampler,
@@ -63,9 +70,11 @@ def _sampler(space: SpaceConfig) -> optuna.samplers.BaseSampler:
         "gp": optuna.samplers.GPSampler,
         "qmc": optuna.samplers.QMCSampler,
     }
-    settings: dict[str, Any] = {"seed": space.seed}
+    seed = derive(space.seed, "resumed", num_trials) % 2**32 if num_trials else space.seed
+    settings: dict[str, Any] = {"seed": seed}
     if space.search.sampler == "qmc":
-        settings |= {"scramble": True, "warn_asynchronous_seeding": False}
+        # Its sequence is one of the study, wherever it was left: always the first seed.
+        settings = {"seed": space.seed, "scramble": True, "warn_asynchronous_seeding": False}
     if space.search.sampler == "nsga2":
         # A generation as large as the default 50 would never end in a short study.
         settings["population_size"] = max(4, min(50, (space.search.num_trials or 50) // 4))
@@ -82,7 +91,9 @@ class OptunaLedger:
     method returns.
     """
 
-    def __init__(self, url: str, name: str, space: SpaceConfig, *, resume: bool) -> None:
+    def __init__(
+        self, url: str, name: str, space: SpaceConfig, *, resume: bool, judged_by: str = ""
+    ) -> None:
         """Open or create the studies.
 
         Args:
@@ -90,6 +101,8 @@ class OptunaLedger:
             name: Of the sweep.
             space: What is searched.
             resume: Whether existing studies may be continued.
+            judged_by: Identity of the suite and samples whose verdicts are told; a study must
+                not mix two.
 
         Raises:
             ConfigError: The study exists and `resume` is False; or it belongs to another space.
@@ -97,11 +110,16 @@ class OptunaLedger:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._lock = threading.RLock()
         self._space = space
-        self._hash = fingerprint(space.identity())
+        self._hash = fingerprint([space.identity(), judged_by])
         timeout = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
         storage = optuna.storages.RDBStorage(url, engine_kwargs=timeout)
         existing = set(optuna.get_all_study_names(storage))
-        if name in existing and not resume:
+        if resume and name not in existing:
+            known = ", ".join(n for n in sorted(existing) if not n.endswith(".baselines"))
+            raise ConfigError(
+                f"there is no sweep '{name}' to resume; the store has {known or 'none'}"
+            )
+        if name in existing and not resume and _num_trials(storage, name):
             raise ConfigError(
                 f"a sweep '{name}' exists already: continue it with --resume, or start another "
                 "with --name"
@@ -115,8 +133,18 @@ class OptunaLedger:
         for role, study in self._studies.items():
             for trial in study.get_trials(deepcopy=False):
                 self._adopt(role, trial)
-        self._interrupted = [row for row in self.rows() if row.phase is Phase.ASKED]
+        self._interrupted = self._left_asked()
         self._grid = self._grid_points() if space.search.sampler == "grid" else []
+
+    def _left_asked(self) -> list[TrialRow]:
+        """Trials to train again; of twins one, or none where one is trained already."""
+        rows = self.rows()
+        for row in rows:
+            if row.phase is Phase.TOLD:
+                self.update(row)
+        trained = {row.fingerprint for row in rows if row.phase is Phase.TRAINED}
+        asked = {row.fingerprint: row for row in self.rows() if row.phase is Phase.ASKED}
+        return [row for name, row in asked.items() if name not in trained]
 
     def _open(
         self,
@@ -127,12 +155,9 @@ class OptunaLedger:
         known: bool,
     ) -> optuna.Study:
         study = optuna.create_study(
-            storage=storage,
-            study_name=name,
-            directions=directions,
-            sampler=_sampler(self._space),
-            load_if_exists=True,
+            storage=storage, study_name=name, directions=directions, load_if_exists=True
         )
+        study.sampler = _sampler(self._space, len(study.get_trials(deepcopy=False)))
         if not known:
             study.set_user_attr(SPACE_HASH, self._hash)
             with warnings.catch_warnings():
@@ -141,8 +166,8 @@ class OptunaLedger:
         stored = [direction.name.lower() for direction in study.directions]
         if stored != list(directions) or study.user_attrs.get(SPACE_HASH) != self._hash:
             raise ConfigError(
-                f"the study '{name}' in the database was made from another search space: "
-                "give the new one another --name, or restore the old file"
+                f"the study '{name}' in the database was made from another search space, or "
+                "judged by another suite: give the new one another --name, or restore the old files"
             )
         return study
 
@@ -299,6 +324,12 @@ class OptunaLedger:
         for name, bound in search.constraints.items():
             trial.set_constraint(name, _violation(name, row.metrics[name], bound))
         study.tell(number, [row.metrics[objective] for objective in search.objectives])
+
+
+def _num_trials(storage: optuna.storages.RDBStorage, name: str) -> int:
+    """Trials of a sweep, baselines included."""
+    studies = optuna.get_all_study_summaries(storage)
+    return sum(s.n_trials for s in studies if s.study_name in (name, f"{name}.baselines"))
 
 
 def _suggest(trial: Trial, path: str, parameter: ParameterConfig) -> Any:

@@ -21,7 +21,7 @@ class ParquetStore:
     def path(self, key: BlockKey) -> Path:
         """Where a block lies, or would lie."""
         kind = "measurements" if key.member == MEASURE else "verdicts"
-        name = f"{key.member}-{key.member_hash}-{key.start}-{key.stop}.parquet"
+        name = f"{key.member}-{key.member_hash}-{key.seed}-{key.start}-{key.stop}.parquet"
         return self.root / kind / key.fingerprint / key.split / name
 
     def has(self, key: BlockKey) -> bool:

@@ -6,6 +6,7 @@ of each lies in the store, so a new `Tuner` over the same ledger continues whate
 
 import logging
 import os
+import signal
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,13 +66,13 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         super().__init__()
         self._events = events
         self._live: dict[str, TrialRow] = {}
-        self._paused = False
+        self._paused = self._exhausted = False
         self._cut_short = False
 
     @property
     def end(self) -> "RunEnd":
         """Why the run ended, once it has."""
-        if self._live or self._cut_short:
+        if self._live or self._cut_short or not (self._paused or self._exhausted):
             return RunEnd.INTERRUPTED
         return RunEnd.PAUSED if self._paused else RunEnd.EXHAUSTED
 
@@ -90,6 +91,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
             return Searcher.FINISHED
         row = self._events.ask()
         if row is None:
+            self._exhausted = True
             return Searcher.FINISHED
         self._live[trial_id] = row
         self._events.started(row)
@@ -203,5 +205,11 @@ def run_trials(
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0),
         ),
     )
-    tuner.fit()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
+    try:
+        tuner.fit()
+    finally:
+        # Tune puts its own handlers in place and leaves them there: the next Ctrl-C would be lost.
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     return searcher.end

@@ -45,8 +45,8 @@ class ParameterConfig:
             raise FieldError("step", "a log scale takes no step; remove one of the two")
         if self.step is not None and self.step <= 0:
             raise FieldError("step", f"expected a step above 0, got {self.step:g}")
-        if self.integer and (self.low % 1 or self.high % 1):
-            raise FieldError("integer", "low and high must be whole numbers")
+        if self.integer and (self.low % 1 or self.high % 1 or (self.step or 1) % 1):
+            raise FieldError("integer", "low, high and step must be whole numbers")
 
     def points(self) -> list[Any]:
         """The values of a grid: those listed, or those that `step` reaches.

@@ -89,7 +89,12 @@ def test_a_crash_between_the_row_and_optuna_is_mended(tmp_path):
 
 
 def test_a_trial_asked_but_never_written_down_leaves_no_zombie(tmp_path):
-    space = tiny_space(tmp_path, "search.sampler=random", "search.num_trials=2")
+    space = tiny_space(
+        tmp_path,
+        "search.sampler=random",
+        "search.num_trials=2",
+        "search.parameters.strategy.sparsity_weight={low: 0.0, high: 1.0}",
+    )
     ledger = open_ledger(tmp_path, space)
     ledger._studies["searched"].ask()
     rows = drain(open_ledger(tmp_path, space, resume=True))
@@ -198,7 +203,7 @@ def test_constraints_reach_optuna(tmp_path):
 
 def test_an_existing_sweep_is_not_touched_unasked_nor_by_another_space(tmp_path):
     space = tiny_space(tmp_path)
-    open_ledger(tmp_path, space)
+    open_ledger(tmp_path, space).ask()
     with pytest.raises(ConfigError, match="--resume"):
         open_ledger(tmp_path, space)
     other = tiny_space(tmp_path, "training.epochs=2")
@@ -223,3 +228,52 @@ def test_a_single_objective_is_a_search_too(tmp_path, sampler):
         ledger.update(told(row, 0.9, 0.25))
     study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'study.db'}")
     assert [trial.values for trial in study.trials] == [[0.25]] * 3
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "qmc"])
+def test_a_resumed_search_proposes_new_points(tmp_path, sampler):
+    overrides = [
+        f"search.sampler={sampler}",
+        "search.parameters.strategy.sparsity_weight={low: 0.0, high: 1.0}",
+        "baselines=[]",
+    ]
+    values = []
+    for num_trials in (3, 6):
+        space = tiny_space(tmp_path, *overrides, f"search.num_trials={num_trials}")
+        ledger = open_ledger(tmp_path, space, resume=num_trials > 3)
+        while (row := ledger.ask()) is not None:
+            ledger.update(told(row, 0.9, 0.1))
+            values += row.parameters.values()
+    assert len(values) == len(set(values)) == 6
+
+
+@pytest.mark.parametrize("phase", [Phase.ASKED, Phase.TRAINED, Phase.TOLD])
+def test_of_interrupted_twins_one_is_trained_again_at_most(tmp_path, phase):
+    space = tiny_space(
+        tmp_path,
+        "search.sampler=random",
+        "search.num_trials=8",
+        "search.parameters.strategy.sparsity_weight.values=[0.01]",
+        "baselines=[]",
+    )
+    ledger = open_ledger(tmp_path, space)
+    (row,) = drain(ledger)
+    assert len(ledger.rows()) == 8
+    if phase is not Phase.ASKED:
+        changed = told(row, 0.9, 0.1)
+        if phase is Phase.TRAINED:
+            changed = dataclasses.replace(row, phase=phase)
+        ledger._write("searched", 3, changed)  # one of the eight, and then a crash
+    again = open_ledger(tmp_path, space, resume=True)
+    assert len(drain(again)) == (1 if phase is Phase.ASKED else 0)
+    if phase is Phase.TOLD:
+        assert states(tmp_path) == ["COMPLETE"] * 8
+
+
+def test_another_suite_is_another_study_and_an_absent_one_cannot_be_resumed(tmp_path):
+    space, url = tiny_space(tmp_path), f"sqlite:///{tmp_path / 'study.db'}"
+    with pytest.raises(ConfigError, match="no sweep 's' to resume"):
+        OptunaLedger(url, "s", space, resume=True)
+    OptunaLedger(url, "s", space, resume=False, judged_by="pgd10").ask()
+    with pytest.raises(ConfigError, match="another suite"):
+        OptunaLedger(url, "s", space, resume=True, judged_by="pgd20")

@@ -10,7 +10,7 @@ from pipeline.local import MemoryStore
 from pipeline.records import Block, BlockKey
 
 KEY = BlockKey(
-    fingerprint="f00d", split="test", member="pgd+rga", member_hash="abc", start=0, stop=3
+    fingerprint="f00d", split="test", member="pgd+rga", member_hash="abc", seed=0, start=0, stop=3
 )
 
 
@@ -61,6 +61,7 @@ def test_an_absent_block_is_a_key_error(store):
         {"member_hash": "abd"},
         {"start": 3, "stop": 6},
         {"stop": 2},
+        {"seed": 1},
     ],
 )
 def test_every_part_of_the_key_counts(store, change):
