@@ -1,24 +1,20 @@
 """One run of a sweep: ledger -> ask -> train -> evaluate -> tell -> report."""
 
-import contextlib
 import dataclasses
-import logging
-import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import ray
-
 from models import build_model
 from models.config import FieldError
-from pipeline.adapters.mlflow_tracker import MLflowTracker, initialize_database
+from pipeline.adapters.mlflow_tracker import MLflowTracker, open_tracker
 from pipeline.adapters.optuna_ledger import OptunaLedger, feasible
 from pipeline.adapters.parquet_store import ParquetStore
 from pipeline.adapters.ray_executor import RayExecutor
+from pipeline.adapters.ray_session import connected, is_connected, largest_node, share_data
 from pipeline.adapters.ray_tune import RunEnd, TrialEvents, run_trials
 from pipeline.config import DIRECTIONS, SpaceConfig, input_spec
 from pipeline.console import Progress, percent
@@ -81,7 +77,7 @@ def run_sweep(
         return 0
     dataset = load_dataset(space.data)
     model_note = _model_note(space, dataset, space_file)
-    if address is None and not ray.is_initialized():
+    if address is None and not is_connected():
         shares(space.compute, local_resources(), "this machine")
     open_folder(store)
     selection, reporting = judgements(space, dataset)
@@ -91,8 +87,8 @@ def run_sweep(
     console.line(
         f"sweep '{name}': {ledger.num_planned} trials of {model_note}, on {dataset.note}", "bold"
     )
-    with _cluster(address) as resources:
-        share = shares(space.compute, _largest_node(), "the largest node of the Ray cluster")
+    with connected(address) as resources:
+        share = shares(space.compute, largest_node(), "the largest node of the Ray cluster")
         gpus = [f"{resources['GPU']:g} GPUs in the cluster"] if resources.get("GPU") else []
         device = choose_device(space.compute.device)
         environment = describe(device, resources.get("CPU", 0), gpus)
@@ -107,7 +103,7 @@ def run_sweep(
             reporting=reporting,
             environment=environment,
         )
-        tracker = _tracker(store, name)
+        tracker = open_tracker(store, name)
         tracker.start_sweep(name, _parameters(files.facts), [str(path) for path in described])
         run = _Run(space, dataset, store, files, ledger, tracker, share, console)
         try:
@@ -149,7 +145,7 @@ class _Run:
         self.blocks = ParquetStore(store)
         self.publisher = Publisher(tracker, self.blocks)
         # The arrays once per node: workers map them from Ray's object store.
-        self.splits = ray.put(
+        self.splits = share_data(
             {
                 SplitName.TRAIN.value: dataset.train,
                 SplitName.VALIDATION.value: dataset.validation,
@@ -362,50 +358,6 @@ def _model_note(space: SpaceConfig, dataset: Dataset, space_file: Path) -> str:
         f"{config.architecture}, T={config.num_timesteps}, {config.encoding} coding, "
         f"{count:,} parameters"
     )
-
-
-@contextlib.contextmanager
-def _cluster(address: str | None) -> Iterator[dict[str, float]]:
-    """A connection to Ray and what the cluster has; an existing one is used and left alone."""
-    started = not ray.is_initialized()
-    if started:
-        # Ray reads this from the environment alone: without it a task without a GPU share
-        # would hide the GPUs from torch, and a future Ray version warns about it at each start.
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        where: dict[str, Any] = {"address": address}
-        if address is None:
-            # Not whatever cluster a variable or a leftover file of this machine may name.
-            where = {"address": "local", "include_dashboard": False}
-        try:
-            ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            if address is None:
-                raise
-            raise ConfigError(
-                f"--address: no Ray cluster that takes this token answers at '{address}'; start "
-                "one with `ray start --head`, set RAY_AUTH_TOKEN, or leave --address out"
-            ) from error
-    try:
-        yield ray.cluster_resources()
-    finally:
-        if started:
-            ray.shutdown()
-
-
-def _largest_node() -> dict[str, float]:
-    """CPUs and GPUs of the nodes with the most of each: a trial must fit on one."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return {kind: max(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
-
-
-def _tracker(store: Path, name: str) -> MLflowTracker:
-    """MLflow at MLFLOW_TRACKING_URI, or in the store."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    if uri:
-        return MLflowTracker(uri, name, None)
-    uri = f"sqlite:///{(store / 'mlflow.db').absolute()}"
-    initialize_database(uri)
-    return MLflowTracker(uri, name, store / "artifacts")
 
 
 def _parameters(facts: dict[str, Any]) -> dict[str, Any]:

@@ -32,8 +32,6 @@ COMMANDS = {
     "pipeline/doctor.py",
     "reports/build.py",
 }
-WIRING = "pipeline/sweep_run.py"
-"""The one module besides the commands that puts the parts of a sweep together."""
 PARQUET = {"pipeline/data/parquet_images.py", "reports/store.py"}
 """Readers of Parquet files outside the adapters: a data set, and the report's input."""
 
@@ -105,7 +103,7 @@ def test_science_imports_no_engine(place: str) -> None:
 def test_engines_stay_in_the_adapters_and_in_the_wiring() -> None:
     users = {*offenders("pipeline", ENGINES), *offenders("models", ENGINES)}
     elsewhere = {name for name in users if not name.startswith("pipeline/adapters/")}
-    assert elsewhere <= {WIRING}
+    assert elsewhere == set()
 
 
 def test_each_engine_has_its_own_adapters() -> None:

@@ -310,3 +310,13 @@ def initialize_database(uri: str) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     if uri.startswith("sqlite:"):
         MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+
+
+def open_tracker(store: Path, name: str) -> MLflowTracker:
+    """MLflow at MLFLOW_TRACKING_URI, or in the store."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if uri:
+        return MLflowTracker(uri, name, None)
+    uri = f"sqlite:///{(store / 'mlflow.db').absolute()}"
+    initialize_database(uri)
+    return MLflowTracker(uri, name, store / "artifacts")

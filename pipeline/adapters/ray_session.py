@@ -1,0 +1,55 @@
+"""The connection to Ray that trials and evaluation tasks share."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import ray
+
+from pipeline.errors import ConfigError
+
+
+def is_connected() -> bool:
+    """Whether this process is connected to a cluster already."""
+    return bool(ray.is_initialized())
+
+
+def share_data(value: Any) -> Any:
+    """A reference to a value in the object store: once per node, mapped by all its workers."""
+    return ray.put(value)
+
+
+@contextlib.contextmanager
+def connected(address: str | None) -> Iterator[dict[str, float]]:
+    """A connection to Ray and what the cluster has; an existing one is used and left alone."""
+    started = not ray.is_initialized()
+    if started:
+        # Ray reads this from the environment alone: without it a task without a GPU share
+        # would hide the GPUs from torch, and a future Ray version warns about it at each start.
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        where: dict[str, Any] = {"address": address}
+        if address is None:
+            # Not whatever cluster a variable or a leftover file of this machine may name.
+            where = {"address": "local", "include_dashboard": False}
+        try:
+            ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            if address is None:
+                raise
+            raise ConfigError(
+                f"--address: no Ray cluster that takes this token answers at '{address}'; start "
+                "one with `ray start --head`, set RAY_AUTH_TOKEN, or leave --address out"
+            ) from error
+    try:
+        yield ray.cluster_resources()
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def largest_node() -> dict[str, float]:
+    """CPUs and GPUs of the nodes with the most of each: a trial must fit on one."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return {kind: max(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
