@@ -94,7 +94,8 @@ def draw_gradients(study: Study) -> Drawn | Omitted:
         norms.plot([], [], look[1], color="#666666", label=strategy)
     for ax, (_, label, colour) in zip(axes, _QUANTITIES, strict=True):
         ax.set_ylabel(label, color=colour)
-        ax.set_ylim(bottom=0)
+        top = ax.dataLim.ymax
+        ax.set_ylim(0.0, 1.1 * top if np.isfinite(top) and top > 0 else 1.0)
     figure.legend(loc="outside upper left", ncols=4)
     scale.apply(norms, label=False)
     scale.apply(density)
