@@ -4,23 +4,9 @@ from collections.abc import Iterator
 
 from pipeline.config import SpaceConfig
 from pipeline.data import load_dataset
-from pipeline.search.rules import applies
-from pipeline.search.space import grid
+from pipeline.search.points import num_searched
 from pipeline.threats import load_suite, members
 from pipeline.training import StrategyConfig
-
-
-def num_searched(space: SpaceConfig) -> int:
-    """Trials besides the baselines."""
-    search = space.search
-    if search.sampler != "grid":
-        return search.num_trials or 0
-    points = sum(
-        1
-        for label in search.strategies
-        for _ in grid({p: c for p, c in search.parameters.items() if applies(space, label, p)})
-    )
-    return points if search.num_trials is None else min(points, search.num_trials)
 
 
 def passes_per_step(strategy: StrategyConfig) -> int:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from pipeline.search.front import pareto_front as non_dominated
+
 Point = tuple[float, float]
 """Two objectives, both to be maximised: clean and robust accuracy, fractions."""
 
@@ -11,7 +13,7 @@ def pareto_front(points: Sequence[Point]) -> list[int]:
 
     Equal points do not dominate each other: all of them are on the front.
     """
-    kept = [i for i, point in enumerate(points) if not any(_dominates(q, point) for q in points)]
+    kept = non_dominated(points, ("maximize", "maximize"))
     return sorted(kept, key=lambda i: (points[i][0], -points[i][1], i))
 
 
@@ -41,7 +43,3 @@ def best_above(points: Sequence[Point], floor: float | None) -> int | None:
     """
     allowed = [i for i, point in enumerate(points) if floor is None or point[0] >= floor]
     return max(allowed, key=lambda i: (points[i][1], points[i][0], -i), default=None)
-
-
-def _dominates(first: Point, second: Point) -> bool:
-    return first != second and first[0] >= second[0] and first[1] >= second[1]

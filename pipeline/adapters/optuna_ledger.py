@@ -26,8 +26,9 @@ from pipeline.config import DIRECTIONS, SpaceConfig, TrialConfig
 from pipeline.errors import ConfigError
 from pipeline.fingerprint import fingerprint
 from pipeline.records import Outcome, Phase, TrialRow
+from pipeline.search.points import grid_points, num_searched
 from pipeline.search.rules import applies
-from pipeline.search.space import ParameterConfig, grid
+from pipeline.search.space import ParameterConfig
 from pipeline.seeding import derive
 
 ROW = "row"
@@ -134,7 +135,7 @@ class OptunaLedger:
             for trial in study.get_trials(deepcopy=False):
                 self._adopt(role, trial)
         self._interrupted = self._left_asked()
-        self._grid = self._grid_points() if space.search.sampler == "grid" else []
+        self._grid = grid_points(space) if space.search.sampler == "grid" else []
 
     def _left_asked(self) -> list[TrialRow]:
         """Trials to train again; of twins one, or none where one is trained already."""
@@ -187,22 +188,7 @@ class OptunaLedger:
     @property
     def num_planned(self) -> int:
         """Trials of the whole sweep, baselines included."""
-        return len(self._space.baselines) + self._num_searched()
-
-    def _num_searched(self) -> int:
-        limit = self._space.search.num_trials
-        if self._space.search.sampler == "grid":
-            points = len(self._grid_points())
-            return points if limit is None else min(points, limit)
-        return limit or 0
-
-    def _grid_points(self) -> list[tuple[str, dict[str, Any]]]:
-        search = self._space.search
-        points = []
-        for label in search.strategies:
-            used = {p: c for p, c in search.parameters.items() if applies(self._space, label, p)}
-            points += [(label, values) for values in grid(used)]
-        return points
+        return len(self._space.baselines) + num_searched(self._space)
 
     def rows(self) -> list[TrialRow]:
         """All trials in the order they were asked for, baselines first."""
@@ -220,7 +206,7 @@ class OptunaLedger:
             if self._interrupted:
                 return self._interrupted.pop(0)
             waiting = self._missing_baselines()
-            while waiting or self._count("searched") < self._num_searched():
+            while waiting or self._count("searched") < num_searched(self._space):
                 before = {row.fingerprint: row for row in self.rows()}
                 row = self._ask_baseline(waiting.pop(0)) if waiting else self._ask_searched()
                 twin = before.get(row.fingerprint)
