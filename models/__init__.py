@@ -2,7 +2,9 @@
 
 from models.build import ARCHITECTURES, build_model
 from models.config import GradientEstimator, InputSpec, ModelConfig, NeuronConfig
-from models.estimators import oracle
+from models.estimators import NetworkOracle, oracle, unsupported
+from models.foreign import stateless
+from models.inspection import membrane_support
 from models.network import SpikingClassifier
 from models.surrogates import SURROGATES
 
@@ -12,8 +14,12 @@ __all__ = [
     "GradientEstimator",
     "InputSpec",
     "ModelConfig",
+    "NetworkOracle",
     "NeuronConfig",
     "SpikingClassifier",
     "build_model",
+    "membrane_support",
     "oracle",
+    "stateless",
+    "unsupported",
 ]

@@ -3,11 +3,30 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-SurrogateName = Literal["triangle", "sigmoid", "arctangent"]
-EstimatorMethod = Literal["stbp", "rga", "bptr"]
+SurrogateName = Literal[
+    "triangle",
+    "sigmoid",
+    "arctangent",
+    "rectangular",
+    "exponential",
+    "damped_exponential",
+    "straight_through",
+]
+EstimatorMethod = Literal["own", "stbp", "rga", "bptr", "hart", "pdsg", "assg", "relu"]
 
-DEFAULT_WIDTH: dict[str, float] = {"triangle": 1.0, "sigmoid": 4.0, "arctangent": 2.0}
-"""Width of each surrogate in the released code (Eqs. (33) to (35), Appendix E)."""
+DEFAULT_WIDTH: dict[str, float] = {
+    "triangle": 1.0,
+    "sigmoid": 4.0,
+    "arctangent": 2.0,
+    "rectangular": 1.0,
+    "exponential": 1.0,
+    "damped_exponential": 1.0,
+    "straight_through": 1.0,
+    "hart": 1.0,
+    "assg": 0.425,
+}
+"""Width of each surrogate, or of a method that has one, in its authors' code; the paper's three
+are Eqs. (33) to (35) of Appendix E."""
 
 
 class FieldError(ValueError):
@@ -22,8 +41,14 @@ class FieldError(ValueError):
 class GradientEstimator:
     """How the step function of a neuron is differentiated.
 
-    `stbp` backpropagates through time with a surrogate derivative; `rga` (Bu et al., 2023) and
-    `bptr` (Ding et al., 2022) differentiate firing rates and ignore surrogate and width.
+    - `own`: as in the network's own training.
+    - `stbp`: backpropagation through time with a surrogate derivative.
+    - `rga` (Bu et al., 2023), `bptr` (Ding et al., 2022): derivatives of firing rates.
+    - `hart` (Hao et al., 2024): a triangle without the temporal chain, averaged over time.
+    - `pdsg` (Lun et al., 2025): a Gaussian as wide as the membrane potentials spread.
+    - `assg` (Wang et al., 2026): an arctangent whose width adapts to each neuron as the attack goes
+      on; `width` is half the area it keeps within the spread, in (0, 0.5).
+    - `relu`: the network with ReLUs in place of its neurons; the logits are the network's own.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -31,28 +56,40 @@ class GradientEstimator:
     method: EstimatorMethod = "stbp"
     surrogate: SurrogateName = "triangle"
     width: float | None = None
-    """Width parameter gamma of the surrogate; omitted, the released code's."""
+    """Width parameter gamma of the surrogate, of `hart` or of `assg`; omitted, the authors'."""
 
     def __post_init__(self) -> None:
         if self.width is not None and not 0 < self.width < float("inf"):
             raise FieldError("width", f"expected a width above 0, got {self.width}")
-        if self.method != "stbp" and (self.width is not None or self.surrogate != "triangle"):
+        if self.method != "stbp" and self.surrogate != "triangle":
             raise FieldError(
-                "method", f"{self.method} takes no surrogate and no width: remove them, or use stbp"
+                "surrogate", f"{self.method} takes no surrogate: remove it, or use stbp"
             )
+        widthless = self._kind not in DEFAULT_WIDTH or self._kind == "straight_through"
+        if self.width is not None and widthless:
+            raise FieldError("width", f"{self._kind} takes no width: remove it")
+        if self.method == "assg" and self.gamma >= 0.5:
+            raise FieldError("width", f"expected a width between 0 and 0.5, got {self.width}")
+
+    @property
+    def _kind(self) -> str:
+        """The surrogate where one is used, else the method."""
+        return self.surrogate if self.method == "stbp" else self.method
 
     @property
     def gamma(self) -> float:
         """The width in force."""
-        return DEFAULT_WIDTH[self.surrogate] if self.width is None else self.width
+        return DEFAULT_WIDTH.get(self._kind, 1.0) if self.width is None else self.width
+
+    def identity(self) -> dict[str, object]:
+        """What counts when hashed: a width that is the default may be written or not."""
+        return {"method": self.method, "surrogate": self.surrogate, "width": self.gamma}
 
     @property
     def label(self) -> str:
         """Speaking name: `rga`, `triangle`, `triangle-0.5`."""
-        if self.method != "stbp":
-            return self.method
-        default = self.gamma == DEFAULT_WIDTH[self.surrogate]
-        return self.surrogate if default else f"{self.surrogate}-{self.gamma:g}"
+        default = self.gamma == DEFAULT_WIDTH.get(self._kind, 1.0)
+        return self._kind if default else f"{self._kind}-{self.gamma:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +145,11 @@ class ModelConfig:
             )
         if self.architecture != "small" and self.channels != (16, 32, 32):
             raise FieldError("channels", f"{self.architecture} has its own widths: remove this key")
+
+    @property
+    def randomised(self) -> bool:
+        """Whether the network's answers are random draws."""
+        return self.encoding == "poisson"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,8 +35,33 @@ def arctangent(excess: Tensor, gamma: float) -> Tensor:
     return (gamma / 2.0) / (1.0 + (math.pi / 2.0 * gamma * excess).square())
 
 
+def rectangular(excess: Tensor, gamma: float) -> Tensor:
+    """Derivative 1/gamma where |excess| < gamma/2, else 0; unit area."""
+    return (excess.abs() < gamma / 2.0).to(excess.dtype).div_(gamma)
+
+
+def exponential(excess: Tensor, gamma: float) -> Tensor:
+    """Derivative exp(-gamma * |excess|): nowhere zero; height 1 whatever the width."""
+    return excess.abs().mul_(-gamma).exp_()
+
+
+def damped_exponential(excess: Tensor, gamma: float) -> Tensor:
+    """Derivative 0.3 * exp(-gamma * |excess|): the chain through time weighs less."""
+    return exponential(excess, gamma).mul_(0.3)
+
+
+def straight_through(excess: Tensor, gamma: float) -> Tensor:
+    """Derivative 1 everywhere (Bengio et al., 2013); there is no width."""
+    return torch.ones_like(excess)
+
+
 SURROGATES: dict[str, Surrogate] = {
     "triangle": triangle,
     "sigmoid": sigmoid,
     "arctangent": arctangent,
+    "rectangular": rectangular,
+    "exponential": exponential,
+    "damped_exponential": damped_exponential,
+    "straight_through": straight_through,
 }
+"""The last four are members of the ensemble of Ozdenizci and Legenstein (2024)."""

@@ -84,6 +84,15 @@ TRIAL: TypeAdapter[TrialConfig] = TypeAdapter(TrialConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataSection:
+    """A file that says of a space its data alone."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = EXTRA_FORBID
+
+    data: DataConfig
+
+
+@dataclass(frozen=True, kw_only=True)
 class SearchConfig:
     """What is proposed, how, and by what it is judged."""
 
@@ -130,6 +139,11 @@ class ReportConfig:
     trials: Literal["front", "all"] = "front"
     """`front`: the baselines, and the Pareto front of what was searched."""
     num_samples: Count | None = None
+    """Test samples; omitted, all."""
+    audit: str | None = "audit"
+    """Suite of the trust audit of baselines and front; null leaves it out."""
+    audit_samples: Count = 200
+    """Test samples that are audited, the first ones; at most `num_samples`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,12 +4,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.evaluation import EvaluationTask, block_ranges
 from pipeline.ports import Executor, ResultStore
-from pipeline.records import BlockKey
-from pipeline.threats import Member
+from pipeline.records import Block, BlockKey
+from pipeline.threats import CLEAN, Member
 
 POLL_S = 0.2
 AHEAD = 2
@@ -31,23 +34,38 @@ class EvaluationJob:
 
     def tasks(self) -> list[EvaluationTask]:
         """One task per member and block of samples."""
+        return [task for chain in self.chains() for task in chain]
+
+    def chains(self) -> list[list[EvaluationTask]]:
+        """The tasks in groups: within one, each attacks what those before it left standing."""
+        ranges = block_ranges(self.num_samples, self.block_size)
+        alone = [member for member in self.members if not self._in_chain(member)]
+        chained = [member for member in self.members if self._in_chain(member)]
         return [
-            EvaluationTask(
-                key=BlockKey(
-                    fingerprint=self.fingerprint,
-                    split=self.split,
-                    member=member.name,
-                    member_hash=member.hash,
-                    seed=self.seed,
-                    start=start,
-                    stop=stop,
-                ),
-                member=member,
-                checkpoint=self.checkpoint,
-            )
-            for member in self.members
-            for start, stop in block_ranges(self.num_samples, self.block_size)
+            *([self._task(member, *place)] for member in alone for place in ranges),
+            *([self._task(member, *place) for member in chained] for place in ranges if chained),
         ]
+
+    def _in_chain(self, member: Member) -> bool:
+        """Whether the member attacks survivors, or leaves its own to those that do."""
+        if member.attack_name == CLEAN:
+            return any(other.after for other in self.members)
+        return bool(member.after)
+
+    def _task(self, member: Member, start: int, stop: int) -> EvaluationTask:
+        return EvaluationTask(
+            key=BlockKey(
+                fingerprint=self.fingerprint,
+                split=self.split,
+                member=member.name,
+                member_hash=member.hash,
+                seed=self.seed,
+                start=start,
+                stop=stop,
+            ),
+            member=member,
+            checkpoint=self.checkpoint,
+        )
 
 
 @dataclass
@@ -56,10 +74,39 @@ class _Progress:
 
     job: EvaluationJob
     done: Callable[[EvaluationJob, float, str], None]
-    missing: set[BlockKey] = field(default_factory=set)
+    missing: int = 0
+    """Chains that are not finished."""
     started: float | None = None
     """When its first task was handed out."""
     failure: str = ""
+
+
+@dataclass
+class _Chain:
+    """Tasks that wait for each other; most chains are of one."""
+
+    progress: _Progress
+    tasks: deque[EvaluationTask]
+    standing: NDArray[np.bool_] | None = None
+
+    def skip_stored(self, store: ResultStore) -> None:
+        """Go past the blocks that are there already."""
+        while self.tasks and store.has(self.tasks[0].key):
+            task = self.tasks.popleft()
+            if self.tasks:
+                self.note(store.get(task.key))
+
+    def note(self, block: Block) -> None:
+        """Take away what a block found broken."""
+        robust = block.columns["robust"]
+        self.standing = robust if self.standing is None else self.standing & robust
+
+    def task(self) -> EvaluationTask:
+        """The next task, told what is left."""
+        task = self.tasks[0]
+        if self.standing is None or not task.member.after:
+            return task
+        return replace(task, standing=tuple(bool(standing) for standing in self.standing))
 
 
 class Evaluator:
@@ -71,9 +118,9 @@ class Evaluator:
 
     def __init__(self, executor: Executor, store: ResultStore) -> None:
         self._executor, self._store = executor, store
-        self._queue: deque[tuple[_Progress, EvaluationTask]] = deque()
+        self._queue: deque[_Chain] = deque()
         self._progress: list[_Progress] = []
-        self._in_flight: dict[BlockKey, _Progress] = {}
+        self._in_flight: dict[BlockKey, _Chain] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._error: BaseException | None = None
@@ -95,11 +142,14 @@ class Evaluator:
     def submit(self, job: EvaluationJob, done: Callable[[EvaluationJob, float, str], None]) -> None:
         """Take a job; `done` is called when every block is in the store, or one failed."""
         progress = _Progress(job=job, done=done)
-        tasks = [task for task in job.tasks() if not self._store.has(task.key)]
-        progress.missing = {task.key for task in tasks}
+        chains = [_Chain(progress, deque(tasks)) for tasks in job.chains()]
+        for chain in chains:
+            chain.skip_stored(self._store)
+        open_chains = [chain for chain in chains if chain.tasks]
+        progress.missing = len(open_chains)
         with self._lock:
             self._progress.append(progress)
-            self._queue.extend((progress, task) for task in tasks)
+            self._queue.extend(open_chains)
 
     def wait(self, until: Callable[[int], bool] = lambda backlog: backlog == 0) -> None:
         """Return once the backlog is as wanted.
@@ -128,13 +178,15 @@ class Evaluator:
     def _hand_out(self) -> None:
         with self._lock:
             while self._queue and len(self._in_flight) < AHEAD * self._executor.num_slots:
-                progress, task = self._queue.popleft()
+                chain = self._queue.popleft()
+                progress = chain.progress
                 if progress.failure:
-                    progress.missing.discard(task.key)
+                    progress.missing -= 1
                     continue
                 if progress.started is None:
                     progress.started = time.perf_counter()
-                self._in_flight[task.key] = progress
+                task = chain.task()
+                self._in_flight[task.key] = chain
                 self._executor.submit(task)
 
     def _collect(self) -> None:
@@ -142,12 +194,18 @@ class Evaluator:
             self._stop.wait(POLL_S)
             return
         for finished in self._executor.completed(POLL_S):
-            progress = self._in_flight.pop(finished.task.key)
-            if finished.block is not None:
-                self._store.put(finished.task.key, finished.block)
+            chain = self._in_flight.pop(finished.task.key)
+            if finished.block is None:
+                chain.progress.failure = chain.progress.failure or finished.failure
+                chain.progress.missing -= 1
+                continue
+            self._store.put(finished.task.key, finished.block)
+            chain.skip_stored(self._store)
+            if chain.tasks:
+                with self._lock:
+                    self._queue.appendleft(chain)
             else:
-                progress.failure = progress.failure or finished.failure
-            progress.missing.discard(finished.task.key)
+                chain.progress.missing -= 1
 
     def _finish_jobs(self) -> None:
         with self._lock:

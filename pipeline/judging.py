@@ -1,6 +1,7 @@
-"""The two judgements of a sweep: selection on validation, reporting on test."""
+"""The judgements of a sweep: selection on validation, reporting and the audit on test."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,18 @@ from pipeline.data import Dataset
 from pipeline.evaluator import EvaluationJob
 from pipeline.experiment import trial_folder
 from pipeline.records import SplitName, TrialRow
-from pipeline.threats import Member, SuiteConfig, load_suite, measure_member, members
+from pipeline.threats import (
+    Member,
+    Source,
+    SuiteConfig,
+    load_suite,
+    measure_member,
+    members,
+    probe_member,
+)
+
+MOST_SOURCES = 3
+"""Networks whose gradients attack an audited one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +52,31 @@ class Judgement:
             seed=self.seed,
         )
 
+    def audit_job(
+        self, row: TrialRow, store: Path, others: Sequence[TrialRow], *, randomised: bool
+    ) -> EvaluationJob:
+        """The trust audit of a trained trial; some of the others lend it their gradients."""
+        sources = [
+            Source(
+                label=other.label,
+                fingerprint=other.fingerprint,
+                checkpoint=self.job(other, store).checkpoint,
+            )
+            for other in others
+            if other.fingerprint != row.fingerprint
+        ]
+        chosen = members(
+            self.suite, self.epsilon, randomised=randomised, sources=sources[:MOST_SOURCES]
+        )
+        return replace(self.job(row, store), members=(*chosen, probe_member(self.epsilon)))
+
     def facts(self) -> dict[str, Any]:
         """What the report needs to find and to name the rows."""
         return {
             "name": self.suite.name,
             "description": self.suite.description,
-            "members": [member.name for member in self.members],
+            "order": self.suite.order,
+            "members": [member.name for member in self.members if member.counted],
             "hashes": {member.name: member.hash for member in self.members},
             "num_samples": self.num_samples,
         }
@@ -65,13 +96,23 @@ def judgements(space: SpaceConfig, dataset: Dataset) -> tuple[Judgement, Judgeme
     return selection, reporting
 
 
+def audit_judgement(space: SpaceConfig, dataset: Dataset) -> Judgement | None:
+    """The trust audit, on the first of the reported samples; None where the space wants none."""
+    report = space.report
+    if report.audit is None:
+        return None
+    suite = load_suite(report.audit)
+    reported = min(report.num_samples or len(dataset.test), len(dataset.test))
+    return _judgement(space, suite, SplitName.TEST, min(report.audit_samples, reported))
+
+
 def _judgement(
     space: SpaceConfig, suite: SuiteConfig, split: SplitName, num_samples: int
 ) -> Judgement:
     own = space.evaluation.epsilon
     return Judgement(
         suite=suite,
-        members=members(suite, own),
+        members=members(suite, own, randomised=space.model.randomised),
         split=split,
         num_samples=num_samples,
         block_size=space.evaluation.block_size,

@@ -4,6 +4,8 @@ import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from torch import nn
+
 from pipeline.data import Split
 from pipeline.evaluation import EvaluationTask
 from pipeline.ports import Finished
@@ -23,12 +25,14 @@ class LocalExecutor:
         device: str = "auto",
         num_threads: int = 1,
         revision: str = "unknown",
+        networks: Mapping[str, nn.Module] | None = None,
     ) -> None:
         self._splits = splits
         self._settings: dict[str, Any] = {
             "device": device,
             "num_threads": num_threads,
             "revision": revision,
+            "networks": networks,
         }
         self._waiting: list[EvaluationTask] = []
 
@@ -91,12 +95,17 @@ class MemoryTracker:
         self.trials[fingerprint]["epochs"][epoch] = dict(metrics)
 
     def finish_trial(
-        self, row: TrialRow, metrics: dict[str, float], artifacts: Iterable[str]
+        self,
+        row: TrialRow,
+        metrics: dict[str, float],
+        artifacts: Iterable[str],
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         """Remember the outcome."""
         self.start_trial(row)
         self.trials[row.fingerprint] |= {"row": row, "artifacts": set(artifacts)}
         self.trials[row.fingerprint]["metrics"] |= metrics
+        self.trials[row.fingerprint].setdefault("tags", {}).update(tags or {})
 
     def finish_sweep(
         self, metrics: dict[str, float], artifacts: Iterable[str], *, complete: bool

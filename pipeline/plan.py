@@ -27,7 +27,7 @@ def describe_plan(space: SpaceConfig) -> Iterator[str]:
     """Lines for people: trials, passes and samples. Times need a measurement and are not said."""
     dataset = load_dataset(space.data)
     suite = load_suite(space.evaluation.suite)
-    all_members = members(suite, space.evaluation.epsilon)
+    all_members = members(suite, space.evaluation.epsilon, randomised=space.model.randomised)
     wanted = space.evaluation.num_samples or len(dataset.validation)
     judged = min(wanted, len(dataset.validation))
     trials = num_searched(space)
@@ -42,8 +42,17 @@ def describe_plan(space: SpaceConfig) -> Iterator[str]:
         passes = passes_per_step(space.strategies[label])
         images = passes * space.training.epochs * len(dataset.train)
         yield f"training    {label}: {images:,} image passes a trial ({passes} a step)"
-    steps = sum(member.attack.num_steps for member in all_members if member.attack is not None)
+    steps = sum(
+        member.attack.gradient_steps * member.eot_draws
+        for member in all_members
+        if member.attack is not None
+    )
     yield (
         f"evaluation  {suite.name}: {len(all_members)} members, at most {steps * judged:,} image "
         "passes a trial (a pass is forward and backward over all time steps)"
     )
+    if space.report.audit is not None:
+        asked = members(load_suite(space.report.audit), space.evaluation.epsilon)
+        reported = min(space.report.num_samples or len(dataset.test), len(dataset.test))
+        audited = min(space.report.audit_samples, reported)
+        yield f"audit       {len(asked)} members on {audited} samples, baselines and front"

@@ -1,6 +1,6 @@
 """The three protocols through which the pipeline meets an engine, and what each guarantees."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -83,9 +83,13 @@ class Tracker(Protocol):
         ...
 
     def finish_trial(
-        self, row: TrialRow, metrics: dict[str, float], artifacts: Iterable[str]
+        self,
+        row: TrialRow,
+        metrics: dict[str, float],
+        artifacts: Iterable[str],
+        tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Final metrics, outcome and files of a trial."""
+        """Final metrics, outcome, files and further tags of a trial."""
         ...
 
     def finish_sweep(

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.adapters.parquet_store import ParquetStore
+from pipeline.audit import Audit
 from pipeline.checkpoints import FILE_NAME
 from pipeline.evaluator import EvaluationJob
 from pipeline.experiment import EPOCHS_FILE, read_history, trial_folder
 from pipeline.ports import Tracker
 from pipeline.records import Outcome, TrialRow
-from pipeline.threats import MEASURE
+from pipeline.threats import MEASURED
 
 CURVES = (
     "train_loss",
@@ -60,10 +61,18 @@ class Publisher:
         prefixed = {f"test_{name}": value for name, value in metrics.items()}
         self._tracker.finish_trial(row, prefixed, [str(self._verdicts(job))])
 
+    def audited(self, row: TrialRow, result: Audit, path: Path) -> None:
+        """A trial's result was audited."""
+        metrics = {
+            "audit_robust_accuracy": result.robust_accuracy,
+            "audit_failures": float(len(result.failures)),
+        }
+        self._tracker.finish_trial(row, metrics, [str(path)], {"audit": str(result.status)})
+
     def _verdicts(self, job: EvaluationJob) -> Path:
         """One file of all the job's verdicts."""
         out = trial_folder(self._store.root, job.fingerprint) / f"verdicts-{job.split}.parquet"
-        keys = [task.key for task in job.tasks() if task.member.attack_name != MEASURE]
+        keys = [task.key for task in job.tasks() if task.member.attack_name not in MEASURED]
         self._store.merge(keys, out)
         return out
 

@@ -102,9 +102,13 @@ VERDICT_COLUMNS = (
     "oracle",  # what the attacker differentiated; "none" for clean
     "epsilon",  # radius, pixel units of [0, 1]
     "seed",
-    "restart",
-    "robust",  # bool: still classified correctly by the victim
-    "predicted",  # the victim's class on the attacked image
+    "restart",  # the one that decided
+    "attacked",  # bool: False where misclassified clean or broken by a member before this one
+    "robust",  # bool: still classified correctly by the victim, and broken by no member before
+    "predicted",  # the victim's class on the attacked image; -1 if broken by a member before
     "margin",  # z_y - max of the others, victim, attacked image; negative when broken
-    "num_steps",  # gradient steps the attack may take on this sample; 0 if misclassified clean
+    "share",  # of the victim's draws that are right; 0 or 1 for a network that is not random
+    "distance",  # largest change of a pixel, in [0, 1]
+    "num_forward",  # passes through the oracle that this sample's attack took
+    "num_backward",
 )

@@ -16,6 +16,8 @@ from pipeline.adapters.parquet_store import ParquetStore
 from pipeline.adapters.ray_executor import RayExecutor
 from pipeline.adapters.ray_session import connected, is_connected, largest_node, share_data
 from pipeline.adapters.ray_tune import RunEnd, TrialEvents, run_trials
+from pipeline.audit import Status
+from pipeline.audit_file import store_audit
 from pipeline.config import DIRECTIONS, SpaceConfig, input_spec
 from pipeline.console import Progress, percent
 from pipeline.data import Dataset, load_dataset
@@ -25,7 +27,7 @@ from pipeline.evaluator import EvaluationJob, Evaluator
 from pipeline.experiment import elapsed, read_history, trial_folder
 from pipeline.files import open_folder
 from pipeline.fingerprint import fingerprint
-from pipeline.judging import judgements
+from pipeline.judging import audit_judgement, judgements
 from pipeline.publisher import Publisher
 from pipeline.records import Outcome, Phase, SplitName, TrialRow
 from pipeline.resources import Shares, local_resources, shares
@@ -142,6 +144,7 @@ class _Run:
         self.space, self.dataset, self.store = space, dataset, store
         self.files, self.ledger, self.share, self.console = files, ledger, share, console
         self.selection, self.reporting = judgements(space, dataset)
+        self.audit = audit_judgement(space, dataset)
         self.blocks = ParquetStore(store)
         self.publisher = Publisher(tracker, self.blocks)
         # The arrays once per node: workers map them from Ray's object store.
@@ -180,6 +183,7 @@ class _Run:
         self._train_all()
         self.evaluator.wait()
         self._report()
+        self._audit()
         if not any(row.outcome is Outcome.COMPLETE for row in self.ledger.rows()):
             self.unfinished.append("no trial was trained and evaluated; see the reasons above")
         self.files.end(self.ledger.rows, complete=not self.unfinished)
@@ -315,16 +319,52 @@ class _Run:
             self.evaluator.submit(self.reporting.job(row, self.store), done)
         self.evaluator.wait()
 
+    def _audit(self) -> None:
+        """Ask of every reported network on the front, and of the baselines, whether to believe."""
+        if self.audit is None:
+            return
+        rows = {row.fingerprint: row for row in self._front_and_baselines()}
+        sources = [row for row in rows.values() if row.role == "baseline"]
+        count = self.audit.num_samples
+        self._say(f"trust audit of {len(rows)} networks on {count} test images")
+
+        def done(job: EvaluationJob, _seconds: float, failure: str) -> None:
+            if failure:
+                self._not_evaluated(job, failure)
+                return
+            row = rows[job.fingerprint]
+            reported = self.reporting.job(row, self.store)
+            result, path = store_audit(
+                job, self.blocks, epsilon=self.selection.epsilon,
+                num_classes=self.dataset.num_classes, reported=reported,
+            )  # fmt: skip
+            colour = {Status.PASS: "green", Status.WARN: "yellow"}.get(result.status, "red")
+            self._say(f"{job.label}: {result.summary()}", colour)
+            self.publisher.audited(row, result, path)
+
+        for row in rows.values():
+            job = self.audit.audit_job(
+                row, self.store, sources, randomised=self.space.model.randomised
+            )
+            self.evaluator.submit(job, done)
+        self.evaluator.wait()
+
     def _reported_rows(self) -> dict[str, TrialRow]:
         """By fingerprint, so that a network that two trials share is judged once."""
-        rows = [row for row in self.ledger.rows() if row.outcome is Outcome.COMPLETE]
-        chosen = rows
+        chosen = self._complete_rows()
         if self.space.report.trials == "front":
-            searched = [row for row in rows if row.role == "searched"]
-            baselines = [row for row in rows if row.role == "baseline"]
-            # What was searched has a front of its own, even where a baseline beats all of it.
-            chosen = [*baselines, *self._front(searched)]
+            chosen = self._front_and_baselines()
         return {row.fingerprint: row for row in chosen}
+
+    def _complete_rows(self) -> list[TrialRow]:
+        return [row for row in self.ledger.rows() if row.outcome is Outcome.COMPLETE]
+
+    def _front_and_baselines(self) -> list[TrialRow]:
+        rows = self._complete_rows()
+        searched = [row for row in rows if row.role == "searched"]
+        baselines = [row for row in rows if row.role == "baseline"]
+        # What was searched has a front of its own, even where a baseline beats all of it.
+        return [*baselines, *self._front(searched)]
 
     def _front(self, rows: Sequence[TrialRow]) -> list[TrialRow]:
         """The feasible rows that no other feasible row dominates."""

@@ -1,27 +1,49 @@
 """Suites: which attacks through which oracles a network has to survive."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from models import GradientEstimator
 from pipeline import config_file
-from pipeline.attacks import AttackConfig
-from pipeline.config_types import Epsilon, Name
+from pipeline.attacks import WITHOUT_GRADIENT, AttackConfig
+from pipeline.config_messages import Problem
+from pipeline.config_types import Count, Epsilon, Name, Positive
 from pipeline.errors import ConfigError
 from pipeline.fingerprint import fingerprint
 
 SUITES = Path(__file__).parent / "suites"
 CLEAN = "clean"
 MEASURE = "measure"
+PROBE = "probe"
+DEFAULT_EOT_DRAWS = 10
+MEASURED = (MEASURE, PROBE)
+"""Pseudo-members whose blocks hold measurements, not verdicts."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SuiteConfig:
-    """A file of `pipeline/suites/`: every attack is run through every oracle."""
+class Stage:
+    """Every attack is run through every oracle."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    attacks: Annotated[dict[Name, AttackConfig], Field(min_length=1)]
+    oracles: list[GradientEstimator] = field(default_factory=list)
+    """May stay empty where no attack follows a gradient."""
+    access: Literal["white_box", "transfer"] = "white_box"
+    """`transfer`: the oracles differentiate other networks, the sources."""
+    epsilon_factor: Positive = 1.0
+    """Radius as a multiple of the evaluation's, at most 1; above 1 it is a control, no member."""
+    eot_draws: Count | None = None
+    """Gradients averaged for a network that is random; omitted, the suite's. Others take one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteConfig(Stage):
+    """A file of `pipeline/suites/`: a stage and those that follow."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
@@ -29,8 +51,27 @@ class SuiteConfig:
     description: str = ""
     epsilon: Epsilon
     """Radius of attacks that name none; the space's `evaluation.epsilon` wins over it."""
-    attacks: Annotated[dict[Name, AttackConfig], Field(min_length=1)]
-    oracles: Annotated[list[GradientEstimator], Field(min_length=1)]
+    then: list[Stage] = field(default_factory=list)
+    """Stages that follow, each with its own attacks and oracles."""
+    order: Literal["all", "survivors"] = "all"
+    """`all`: every member attacks every sample. `survivors`: each attacks what those before it
+    left standing; the union is the same, and costs less."""
+    judge_draws: Count = 10
+    """Forward passes whose mean logits decide about a network that is random. Others take one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A stored network whose gradients attack another one (transfer, black box)."""
+
+    label: str
+    fingerprint: str
+    checkpoint: str
+    """Path of its checkpoint, as every worker sees it."""
+
+    def identity(self) -> str:
+        """What decides the attack's rows."""
+        return self.fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,16 +79,27 @@ class Member:
     """One attack through one oracle: a row of a suite, and the unit of scheduling."""
 
     attack_name: str
-    """Key of the suite's `attacks`; `clean` for no attack, `measure` for gradient metrics."""
+    """Key of the suite's `attacks`; `clean` for no attack, `measure` and `probe` for metrics."""
     attack: AttackConfig | None
     estimator: GradientEstimator | None
     """None: the network's own training gradient."""
     epsilon: float
+    source: Source | None = None
+    """The network that is differentiated; None: the victim itself."""
+    eot_draws: int = 1
+    """Gradients averaged at every step."""
+    judge_draws: int = 1
+    """Forward passes whose mean logits decide."""
+    after: str = ""
+    """Names the members before it that leave it their survivors; empty: it attacks every sample."""
+    counted: bool = True
+    """Whether it belongs to the union; a control with a larger radius does not."""
 
     @property
     def oracle_name(self) -> str:
         """Label of the oracle; `none` where no gradient of the suite's is used."""
-        return "none" if self.estimator is None else self.estimator.label
+        own = "none" if self.estimator is None else self.estimator.label
+        return own if self.source is None else f"{own}@{self.source.label}"
 
     @property
     def name(self) -> str:
@@ -59,8 +111,17 @@ class Member:
     @property
     def hash(self) -> str:
         """Names the stored rows: all that decides them besides network, samples and seed."""
+        return fingerprint([*self._identity(), self.after] if self.after else self._identity(), 12)
+
+    @property
+    def seed_hash(self) -> str:
+        """Names the random numbers: those of an attack on survivors are those on all samples."""
+        return fingerprint(self._identity(), 12)
+
+    def _identity(self) -> list[Any]:
         kind = self.attack_name if self.attack is None else ""
-        return fingerprint([kind, self.attack, self.estimator, self.epsilon], length=12)
+        draws = [self.eot_draws, self.judge_draws]
+        return [kind, self.attack, self.estimator, self.epsilon, self.source, draws]
 
 
 def load_suite(name: str) -> SuiteConfig:
@@ -73,31 +134,122 @@ def load_suite(name: str) -> SuiteConfig:
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in SUITES.glob("*.yaml")))
         raise ConfigError(f"no suite '{name}': write one of {known}, or the path of a YAML file")
-    return config_file.check(config_file.read(path), SuiteConfig)
+    return config_file.check(config_file.read(path), SuiteConfig, (_oracles_needed, _one_meaning))
 
 
-def members(suite: SuiteConfig, epsilon: float | None = None) -> tuple[Member, ...]:
+def _oracles_needed(suite: SuiteConfig) -> list[Problem]:
+    """An attack that follows a gradient needs one."""
+    return [
+        Problem(
+            path=(*path, "oracles"),
+            message="expected at least one oracle, such as {surrogate: triangle}",
+            at="key",
+        )
+        for path, stage in _stages(suite)
+        if not stage.oracles
+        and any(a.method not in WITHOUT_GRADIENT for a in stage.attacks.values())
+    ]
+
+
+def _one_meaning(suite: SuiteConfig) -> list[Problem]:
+    """Two members of one name would be taken for one in every table."""
+    known: dict[str, Any] = {}
+    problems = []
+    for path, stage in _stages(suite):
+        for name, attack in stage.attacks.items():
+            meaning = (attack, stage.epsilon_factor, stage.eot_draws)
+            if known.setdefault(name, meaning) != meaning:
+                problems.append(
+                    Problem(
+                        path=(*path, "attacks", name),
+                        message="an earlier stage has another attack of this name; rename one",
+                        at="key",
+                    )
+                )
+    return problems
+
+
+def _stages(suite: SuiteConfig) -> list[tuple[tuple[str | int, ...], Stage]]:
+    """The suite's stages with their places in its file."""
+    return [((), suite), *((("then", i), stage) for i, stage in enumerate(suite.then))]
+
+
+def members(
+    suite: SuiteConfig,
+    epsilon: float | None = None,
+    *,
+    randomised: bool = False,
+    sources: Sequence[Source] = (),
+    available: Callable[[GradientEstimator], GradientEstimator | None] = lambda wanted: wanted,
+) -> tuple[Member, ...]:
     """The suite's members: clean first, then every attack through every oracle.
 
     Args:
         suite: Which attacks and oracles.
         epsilon: Radius of attacks that name none, in pixel units; None takes the suite's.
+        randomised: Whether the network's answers are random, as with Poisson coding.
+        sources: Networks that stages with `access: transfer` differentiate; without any, those
+            stages are left out.
+        available: The oracle to use for one that is wanted; None is the network's own gradient.
     """
     radius = suite.epsilon if epsilon is None else epsilon
-    result = [Member(attack_name=CLEAN, attack=None, estimator=None, epsilon=0.0)]
-    for name, attack in suite.attacks.items():
-        # Noise follows no gradient, so all oracles would be the same member.
-        oracles: Sequence[GradientEstimator | None] = (
-            [None] if attack.method == "noise" else suite.oracles
-        )
-        own = radius if attack.epsilon is None else attack.epsilon
-        result += [
-            Member(attack_name=name, attack=attack, estimator=oracle, epsilon=own)
-            for oracle in oracles
-        ]
+    judge_draws = suite.judge_draws if randomised else 1
+    clean = Member(
+        attack_name=CLEAN, attack=None, estimator=None, epsilon=0.0, judge_draws=judge_draws
+    )
+    found: dict[str, Member] = {clean.hash: clean}
+    for _, stage in _stages(suite):
+        draws = stage.eot_draws or suite.eot_draws or DEFAULT_EOT_DRAWS
+        for name, attack, oracle, source in _combinations(stage, sources, available):
+            own = radius * stage.epsilon_factor if attack.epsilon is None else attack.epsilon
+            member = Member(
+                attack_name=name,
+                attack=attack,
+                estimator=oracle,
+                epsilon=min(own, 1.0),
+                source=source,
+                eot_draws=draws if randomised else 1,
+                judge_draws=judge_draws,
+                counted=own <= radius * (1 + 1e-9),
+            )
+            found.setdefault(member.hash, member)
+    return _chained(found.values()) if suite.order == "survivors" else tuple(found.values())
+
+
+def _combinations(
+    stage: Stage,
+    sources: Sequence[Source],
+    available: Callable[[GradientEstimator], GradientEstimator | None],
+) -> list[tuple[str, AttackConfig, GradientEstimator | None, Source | None]]:
+    """Attack, oracle and source of each of the stage's members."""
+    networks: Sequence[Source | None] = sources if stage.access == "transfer" else [None]
+    result = []
+    for name, attack in stage.attacks.items():
+        blind = attack.method in WITHOUT_GRADIENT
+        # Without a gradient all oracles would be the same member.
+        oracles = [None] if blind else [available(wanted) for wanted in stage.oracles]
+        result += [(name, attack, oracle, source) for source in networks for oracle in oracles]
+    return result
+
+
+def _chained(found: Iterable[Member]) -> tuple[Member, ...]:
+    """Each counted member on the survivors of those before it."""
+    before: list[str] = []
+    result = []
+    for member in found:
+        if member.counted and before:
+            member = replace(member, after=fingerprint(before, 12))
+        result.append(member)
+        if member.counted:
+            before.append(member.seed_hash)
     return tuple(result)
 
 
 def measure_member(epsilon: float) -> Member:
     """The pseudo-member that measures gradient sparsity and vulnerability at this radius."""
-    return Member(attack_name=MEASURE, attack=None, estimator=None, epsilon=epsilon)
+    return Member(attack_name=MEASURE, attack=None, estimator=None, epsilon=epsilon, counted=False)
+
+
+def probe_member(epsilon: float) -> Member:
+    """The pseudo-member that measures what the trust audit asks of a network's gradients."""
+    return Member(attack_name=PROBE, attack=None, estimator=None, epsilon=epsilon, counted=False)

@@ -26,9 +26,9 @@ def strict_fp32() -> None:
     torch.backends.cudnn.allow_tf32 = False
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=4)
 def _network(path: str, modified_ns: int, device: str) -> tuple[nn.Module, str]:
-    """A network and its file's digest; tasks of one network come in a row, so two are kept.
+    """A network and its file's digest; tasks of one network come in a row, so few are kept.
 
     The time of modification keeps a replaced file from being missed.
     """
@@ -50,16 +50,39 @@ def run_task(
     device: str,
     num_threads: int,
     revision: str,
+    networks: Mapping[str, nn.Module] | None = None,
 ) -> Block:
-    """The block of a task, computed in this process."""
+    """The block of a task, computed in this process.
+
+    Args:
+        task: What to do.
+        splits: Images and labels by split.
+        device: auto, cpu or cuda.
+        num_threads: Of torch.
+        revision: Of the code, for the metadata.
+        networks: Networks that are no checkpoints of this project, by the task's `checkpoint`.
+    """
     torch.set_num_threads(num_threads)
     strict_fp32()
     where = choose_device(device)
-    model, digest = _network(task.checkpoint, _modified_ns(task.checkpoint), str(where))
+
+    def network(path: str) -> tuple[nn.Module, str]:
+        if networks is not None and path in networks:
+            return networks[path].to(where), ""
+        return _network(path, _modified_ns(path), str(where))
+
+    model, digest = network(task.checkpoint)
+    source = task.member.source
     split = splits[task.key.split]
     chosen = slice(task.key.start, task.key.stop)
     block = evaluate_block(
-        model, task, split.images[chosen], split.labels[chosen], device=where, revision=revision
+        model,
+        task,
+        split.images[chosen],
+        split.labels[chosen],
+        device=where,
+        revision=revision,
+        source=None if source is None else network(source.checkpoint)[0],
     )
     block.metadata["checkpoint_sha256"] = digest
     return block

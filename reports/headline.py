@@ -33,6 +33,11 @@ def caveats(study: Study) -> list[str]:
             "No test verdicts are stored for the chosen setting, so the sentences above quote the "
             "validation images that also chose it: the choice flatters them."
         )
+    if best is not None:
+        found.append(_audited(best))
+    failed = [trial.row.label for trial in study.judged if not trial.believed]
+    if failed:
+        found.append(f"Never called the best, as the trust audit failed: {', '.join(failed)}.")
     compared = {comparison.baseline.row.label for comparison in study.comparisons}
     absent = [b.row.label for b in study.baselines if b.complete and b.row.label not in compared]
     if best is not None and absent:
@@ -163,6 +168,19 @@ def _nothing_judged(study: Study) -> str:
     return (
         f"None of the {total} trials was trained and attacked completely yet "
         f"({failed} failed), so there is no result."
+    )
+
+
+def _audited(trial: TrialResult) -> str:
+    """What the trust audit says of the chosen setting."""
+    if trial.audit is None:
+        return "The chosen setting was not audited for misleading gradients."
+    warned = trial.audit.named("WARN")
+    of_what = f", with warnings on {', '.join(warned)}" if warned else ""
+    union = percent(trial.audit.robust_accuracy)
+    return (
+        f"The trust audit of the chosen setting says {trial.audit.status}{of_what}; under all that "
+        f"it tried, {union} of {trial.audit.num_samples} {trial.audit.split} images withstand."
     )
 
 

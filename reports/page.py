@@ -60,6 +60,8 @@ def _render(study: Study, drawings: list[figures.Shown], svgs: dict[str, str]) -
         trials=tables.trials_table(study),
         gradients=tables.gradient_table(study),
         failures=tables.failure_table(study),
+        audits=tables.audit_table(study),
+        audited=[trial for trial in study.trials if trial.audit],
         paper=paper_table(),
         gaps=tables.gaps(study),
         suites=[(split, facts.suite_note(suite), suite) for split, suite in study.suites.items()],
@@ -78,6 +80,7 @@ def _write_tables(study: Study, folder: Path) -> None:
     for table in (
         tables.comparison_table(study),
         tables.gradient_table(study),
+        tables.audit_table(study),
         tables.failure_table(study),
     ):
         table.frame().to_csv(folder / f"{table.name}.csv", index=False)

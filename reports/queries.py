@@ -42,6 +42,33 @@ class GradientStats:
     """Fraction of samples with 3 <= ratio <= 3 * l0, as Theorem 4.3 has it for small epsilon."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class AuditCheck:
+    """One question of the trust audit, and what was found."""
+
+    name: str
+    question: str
+    status: str
+    """PASS, WARN, FAIL or SKIPPED."""
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditResult:
+    """Whether a network's robust accuracy can be believed."""
+
+    status: str
+    split: str
+    num_samples: int
+    robust_accuracy: float
+    """Union of all that the audit tried within the radius, a fraction."""
+    checks: tuple[AuditCheck, ...]
+
+    def named(self, status: str) -> list[str]:
+        """Names of the checks that say this."""
+        return [check.name for check in self.checks if check.status == status]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrialResult:
     """One trial with everything that the store knows of its network."""
@@ -50,6 +77,12 @@ class TrialResult:
     splits: dict[str, SplitResult | None]
     gradients: GradientStats | None
     epochs: pd.DataFrame
+    audit: AuditResult | None = None
+
+    @property
+    def believed(self) -> bool:
+        """False where the trust audit failed: such a result is never called the best."""
+        return self.audit is None or self.audit.status != "FAIL"
 
     @property
     def complete(self) -> bool:
@@ -131,14 +164,18 @@ class Study:
     @cached_property
     def knee(self) -> TrialResult | None:
         """The front's point of best trade-off: farthest above the line between its ends."""
-        trials, points = _points(self.front)
+        trials, points = _points(trial for trial in self.front if trial.believed)
         index = knee(points, range(len(points)))
         return None if index is None else trials[index]
 
     @cached_property
     def best(self) -> TrialResult | None:
-        """The searched, feasible trial with the highest robust accuracy above the floor."""
-        searched = (t for t in self.judged if t.row.role != "baseline" and t.row.feasible)
+        """The searched, feasible, believed trial of the highest robust accuracy above the floor."""
+        searched = (
+            trial
+            for trial in self.judged
+            if trial.row.role != "baseline" and trial.row.feasible and trial.believed
+        )
         trials, points = _points(searched)
         index = best_above(points, self.floor)
         return None if index is None else trials[index]
@@ -220,7 +257,26 @@ def _result(root: Path, row: TrialRow, suites: dict[str, Suite]) -> TrialResult:
         },
         gradients=_gradients(root, row.fingerprint),
         epochs=store.read_epochs(root, row.fingerprint),
+        audit=_audit(root, row.fingerprint),
     )
+
+
+def _audit(root: Path, fingerprint: str) -> AuditResult | None:
+    for split in (SplitName.TEST, SplitName.VALIDATION):
+        found = store.read_audit(root, fingerprint, split)
+        if found is not None:
+            keys = ("name", "question", "status", "sentence")
+            return AuditResult(
+                status=str(found["status"]),
+                split=split,
+                num_samples=int(found.get("num_samples", 0)),
+                robust_accuracy=float(found.get("robust_accuracy", np.nan)),
+                checks=tuple(
+                    AuditCheck(**{key: str(check.get(key, "")) for key in keys})
+                    for check in found["checks"]
+                ),
+            )
+    return None
 
 
 def _gradients(root: Path, fingerprint: str) -> GradientStats | None:
@@ -286,6 +342,7 @@ def _flat(study: Study, trial: TrialResult) -> dict[str, Any]:
     flat |= {
         "front": any(trial is member for member in study.front),
         "feasible": row.feasible,
+        "audit": trial.audit.status if trial.audit else "",
         "outcome": str(row.outcome or "not finished"),
         "reason": row.reason,
         "training_s": row.training_s,

@@ -92,6 +92,21 @@ def read_measurements(store: Path, fingerprint: str, split: str) -> pd.DataFrame
     return _read_parquet(store / "measurements" / fingerprint / split, None)
 
 
+def read_audit(store: Path, fingerprint: str, split: str) -> dict[str, Any] | None:
+    """The trust audit of a network on a split; None where there was none.
+
+    Raises:
+        ConfigError: If its file is not a JSON object.
+    """
+    path = store / "audits" / fingerprint / f"{split}.json"
+    if not path.is_file():
+        return None
+    found = _read_json(path)
+    if not isinstance(found, dict) or not {"status", "checks"} <= set(found):
+        raise ConfigError(f"{path}: expected an audit with `status` and `checks`")
+    return found
+
+
 def _trial(row: dict[str, Any]) -> TrialRow:
     known = {key: value for key, value in row.items() if key in _TRIAL_FIELDS}
     filled: dict[str, Any] = {"role": "searched", "parameters": {}, "config": {}} | known

@@ -11,6 +11,7 @@ from pipeline.records import SplitName
 from reports.parameters import is_number, number, value_of
 from reports.plots.members import notable
 from reports.queries import BaselineComparison, Study, TrialResult
+from reports.statistics import wilson_interval
 from reports.unions import Accuracy
 from reports.wording import NBSP, duration, interval, p_value, percent
 
@@ -109,6 +110,40 @@ def gradient_table(study: Study) -> Table:
     )
 
 
+def audit_table(study: Study) -> Table:
+    """What the trust audit says of each network it looked at."""
+    rows = []
+    for trial in study.trials:
+        if trial.audit is None:
+            continue
+        found = trial.audit
+        low, high = wilson_interval(
+            round(found.robust_accuracy * found.num_samples), found.num_samples
+        )
+        rows.append(
+            (
+                _text(trial.row.label),
+                _text(found.status),
+                Cell(
+                    text=f"{100 * found.robust_accuracy:.1f}",
+                    sort=found.robust_accuracy,
+                    note=interval(low, high),
+                ),
+                _number(found.num_samples),
+                _text(", ".join(found.named("FAIL")) or _DASH),
+                _text(", ".join(found.named("WARN")) or _DASH),
+            )
+        )
+    heads = ("Trial", "Audit", "Robust %, audit", "n", "Failed", "Warned")
+    return Table(
+        name="audit",
+        title="Can these numbers be believed?",
+        heads=heads,
+        rows=tuple(rows),
+        numeric=frozenset({2, 3}),
+    )
+
+
 def failure_table(study: Study) -> Table:
     """Trials without a result, and why."""
     rows = [
@@ -152,6 +187,7 @@ def _trial_row(study: Study, trial: TrialResult, splits: Iterable[str]) -> tuple
     outcome = str(row.outcome or "not finished")
     note = _shortened(_last_line(row.reason)) if row.reason else ""
     note = note or ("" if row.feasible else "breaks a constraint")
+    note = note or ("fails the trust audit" if not trial.believed else "")
     note = note or ("front" if trial in study.front else "")
     return (*cells, Cell(text=outcome, sort=outcome, note=note))
 

@@ -40,6 +40,8 @@ class Suite:
     """Attacked members, `attack+oracle`, in the suite's order."""
     num_samples: int | None
     """Samples that every member must have judged; None where nothing was recorded."""
+    survivors_only: bool = False
+    """Each member attacked what those before it left, so its column is what is left after it."""
     hashes: dict[str, str] = field(default_factory=dict)
     """Attack hash by member, where recorded: rows of another version do not count."""
 
@@ -53,6 +55,7 @@ def suite_from(facts: dict[str, Any] | None, split_size: int | None) -> Suite:
         name=str(facts.get("name") or "not recorded"),
         members=tuple(dict.fromkeys(member for member in listed if member != CLEAN)),
         num_samples=min(sizes) if sizes else None,
+        survivors_only=facts.get("order") == "survivors",
         hashes={_short(name): str(code) for name, code in (facts.get("hashes") or {}).items()},
     )
 

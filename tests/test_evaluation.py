@@ -109,7 +109,7 @@ def same(first: Block, second: Block) -> None:
 def test_the_network_is_worth_attacking(victim: nn.Module, split: Split) -> None:
     clean = judged(victim, split, CLEAN).columns["robust"].mean()
     assert 0.6 < clean < 1
-    assert judged(victim, split, PGD).columns["robust"].mean() < clean - 0.2
+    assert judged(victim, split, PGD).columns["robust"].mean() < clean - 0.15
 
 
 def test_clean_verdicts(victim: nn.Module, split: Split) -> None:
@@ -123,7 +123,9 @@ def test_clean_verdicts(victim: nn.Module, split: Split) -> None:
     np.testing.assert_array_equal(columns["robust"], predicted == split.labels)
     np.testing.assert_array_equal(columns["label"], split.labels)
     np.testing.assert_array_equal(columns["sample"], np.arange(NUM_SAMPLES))
-    assert set(columns["num_steps"]) == {0}
+    assert set(columns["num_forward"]) == set(columns["num_backward"]) == {0}
+    assert not columns["attacked"].any()
+    assert set(columns["share"]) <= {0.0, 1.0}
     assert set(columns["oracle"]) == {"none"}
     assert set(columns["attack"]) == {"clean"}
     ordered = logits.sort(descending=True).values
@@ -142,10 +144,13 @@ def test_mistakes_stay_mistakes_and_are_not_attacked(
     wrong = ~clean["robust"]
     assert wrong.any()
     assert not attacked["robust"][wrong].any()
-    assert set(attacked["num_steps"][wrong]) == {0}
+    assert not attacked["attacked"][wrong].any()
+    assert set(attacked["num_forward"][wrong]) | set(attacked["num_backward"][wrong]) == {0}
     np.testing.assert_array_equal(attacked["predicted"][wrong], clean["predicted"][wrong])
     assert chosen.attack is not None
-    assert set(attacked["num_steps"][~wrong]) == {chosen.attack.num_steps}
+    assert attacked["attacked"][~wrong].all()
+    assert (attacked["num_backward"][~wrong] <= chosen.attack.gradient_steps).all()
+    assert (attacked["num_forward"][~wrong] > 0).all()
     np.testing.assert_array_equal(attacked["robust"], attacked["predicted"] == split.labels)
     np.testing.assert_array_equal(attacked["margin"] > 0, attacked["robust"])
     assert attacked["robust"].sum() < clean["robust"].sum()
@@ -392,17 +397,25 @@ def test_every_suite_loads() -> None:
 
 def test_the_paper_suite_is_the_papers() -> None:
     rows = members(load_suite("paper"))
-    assert len(rows) == 1 + 5 * 4
+    assert len(rows) == 1 + 7 * 4
     assert {row.epsilon for row in rows[1:]} == {8 / 255}
     assert [row.oracle_name for row in rows[1:5]] == ["triangle", "sigmoid", "arctangent", "rga"]
-    steps = {row.attack_name: row.attack.num_steps for row in rows[1:] if row.attack}
-    assert steps == {"fgsm": 1, "rfgsm": 1, "pgd10": 10, "pgd30": 30, "pgd50": 50}
+    steps = {row.attack_name: row.attack.gradient_steps for row in rows[1:] if row.attack}
+    assert steps == {
+        "fgsm": 1,
+        "rfgsm": 1,
+        "pgd10": 10,
+        "pgd30": 30,
+        "pgd50": 50,
+        "apgd10": 11,
+        "apgd100": 101,
+    }
     pgd: Any = next(row.attack for row in rows if row.attack_name == "pgd50")
     assert (pgd.step_size, pgd.random_start, pgd.iterate) == (0.01, True, "last")
 
 
 def test_unknown_suite() -> None:
-    with pytest.raises(ConfigError, match=r"no suite 'papr'.*paper, paper_fig3, quick"):
+    with pytest.raises(ConfigError, match=r"no suite 'papr'.*paper, paper_fig3,.*quick"):
         load_suite("papr")
 
 
@@ -419,13 +432,13 @@ def test_suite_from_a_path(tmp_path: Path) -> None:
 
 
 PINNED = {
-    "clean": "acf35a44cd14",
-    "noise+none": "ef6d2e1006f8",
-    "near+triangle": "c83a630263e9",
-    "near+triangle-2": "72c544b9ef92",
-    "near+rga": "ca904470d580",
-    "fgsm+triangle": "a469857785f8",
-    "fgsm+triangle-2": "744c33ea7254",
-    "fgsm+rga": "7ef48b7118d0",
-    "measure": "11aad727aebc",
+    "clean": "57a4c2905476",
+    "noise+none": "3c2ae65e474a",
+    "near+triangle": "0758e402d8f4",
+    "near+triangle-2": "b606441d4bae",
+    "near+rga": "652efa71236f",
+    "fgsm+triangle": "ecb61d4e6919",
+    "fgsm+triangle-2": "7c809dacab3c",
+    "fgsm+rga": "809c15a889a1",
+    "measure": "84a674738551",
 }

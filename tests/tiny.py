@@ -22,7 +22,7 @@ search:
   parameters:
     strategy.sparsity_weight: {values: [0.01, 0.05]}
 evaluation: {suite: SUITE, epsilon: 0.1, block_size: 12}
-report: {trials: front}
+report: {trials: front, audit: null}
 compute: {gpus_per_trial: 0, gpus_per_evaluation: 0}
 """
 SUITE = """

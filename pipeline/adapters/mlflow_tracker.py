@@ -9,7 +9,7 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ COLUMNS = (
     "metrics.`robust_accuracy`",
     "metrics.`test_clean_accuracy`",
     "metrics.`test_robust_accuracy`",
+    "tags.`audit`",
     "metrics.`margin_gradient_l1`",
     "tags.`strategy`",
     "tags.`outcome`",
@@ -247,14 +248,19 @@ class MLflowTracker:
         self._calls.put((f"{fingerprint} epoch {epoch}", act))
 
     def finish_trial(
-        self, row: TrialRow, metrics: dict[str, float], artifacts: Iterable[str]
+        self,
+        row: TrialRow,
+        metrics: dict[str, float],
+        artifacts: Iterable[str],
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         """Final metrics, outcome and files of a trial."""
-        files = list(artifacts)
+        files, further = list(artifacts), dict(tags or {})
 
         def act() -> None:
             run = self._run_of(row)
             tags = {"outcome": str(row.outcome or ""), "feasible": str(row.feasible).lower()}
+            tags |= further
             if row.reason:
                 tags["reason"] = row.reason[-4000:]
             self._log(run, metrics=metrics, tags=tags)

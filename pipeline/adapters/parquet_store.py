@@ -9,7 +9,10 @@ import pyarrow.parquet as pq
 
 from pipeline.files import write_atomically
 from pipeline.records import Block, BlockKey
-from pipeline.threats import MEASURE
+from pipeline.threats import MEASURE, PROBE
+
+FOLDERS = {MEASURE: "measurements", PROBE: "probes"}
+"""Where what is no verdict lies."""
 
 
 class ParquetStore:
@@ -20,7 +23,7 @@ class ParquetStore:
 
     def path(self, key: BlockKey) -> Path:
         """Where a block lies, or would lie."""
-        kind = "measurements" if key.member == MEASURE else "verdicts"
+        kind = FOLDERS.get(key.member, "verdicts")
         name = f"{key.member}-{key.member_hash}-{key.seed}-{key.start}-{key.stop}.parquet"
         return self.root / kind / key.fingerprint / key.split / name
 

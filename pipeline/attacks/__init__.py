@@ -4,17 +4,33 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.attacks.ball import Attack, AttackFunction, Classifier, bounded
+from pipeline.attacks.apgd import APGDConfig, apgd
+from pipeline.attacks.ball import Attack, AttackFunction, bounded
+from pipeline.attacks.draws import GlobalDraws, SampleDraws
 from pipeline.attacks.fgsm import FGSMConfig, fgsm
 from pipeline.attacks.losses import LOSSES
 from pipeline.attacks.noise import NoiseConfig, noise
+from pipeline.attacks.oracle import Classifier, Oracle
 from pipeline.attacks.pgd import PGDConfig, pgd
 from pipeline.attacks.rfgsm import RFGSMConfig, rfgsm
+from pipeline.attacks.sa_pgd import SAPGDConfig, sa_pgd
+from pipeline.attacks.square import SquareConfig, square
 
 AttackConfig = Annotated[
-    FGSMConfig | RFGSMConfig | PGDConfig | NoiseConfig, Field(discriminator="method")
+    FGSMConfig | RFGSMConfig | PGDConfig | APGDConfig | SAPGDConfig | SquareConfig | NoiseConfig,
+    Field(discriminator="method"),
 ]
-ATTACKS: dict[str, AttackFunction] = {"fgsm": fgsm, "rfgsm": rfgsm, "pgd": pgd, "noise": noise}
+ATTACKS: dict[str, AttackFunction] = {
+    "fgsm": fgsm,
+    "rfgsm": rfgsm,
+    "pgd": pgd,
+    "apgd": apgd,
+    "sa_pgd": sa_pgd,
+    "square": square,
+    "noise": noise,
+}
+WITHOUT_GRADIENT = ("square", "noise")
+"""They follow no gradient: through every oracle they would be the same."""
 
 
 def build_attack(config: AttackConfig, epsilon: float) -> Attack:
@@ -25,12 +41,19 @@ def build_attack(config: AttackConfig, epsilon: float) -> Attack:
 __all__ = [
     "ATTACKS",
     "LOSSES",
+    "WITHOUT_GRADIENT",
+    "APGDConfig",
     "Attack",
     "AttackConfig",
     "Classifier",
     "FGSMConfig",
+    "GlobalDraws",
     "NoiseConfig",
+    "Oracle",
     "PGDConfig",
     "RFGSMConfig",
+    "SAPGDConfig",
+    "SampleDraws",
+    "SquareConfig",
     "build_attack",
 ]

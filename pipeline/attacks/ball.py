@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Classifier = Callable[[Tensor], Tensor]
-"""Maps images (B, C, H, W) in [0, 1] to logits (B, K)."""
-Attack = Callable[[Classifier, Tensor, Tensor], Tensor]
+from pipeline.attacks.oracle import Classifier, Oracle
+
+Attack = Callable[[Classifier | Oracle, Tensor, Tensor], Tensor]
 """Maps (oracle, images, labels) to adversarial images of the same shape."""
-AttackFunction = Callable[[Classifier, Tensor, Tensor, float, Any], Tensor]
+AttackFunction = Callable[[Oracle, Tensor, Tensor, float, Any], Tensor]
 """An attack before its radius epsilon and its own config are fixed."""
 
 
@@ -18,23 +18,6 @@ def project(adversarial: Tensor, images: Tensor, epsilon: float) -> Tensor:
     """The nearest images within the L-infinity ball of radius epsilon and the box [0, 1]."""
     delta = (adversarial - images).clamp(-epsilon, epsilon)
     return (images + delta).clamp(0.0, 1.0)
-
-
-def gradient(
-    oracle: Classifier,
-    images: Tensor,
-    labels: Tensor,
-    loss: Callable[[Tensor, Tensor], Tensor],
-) -> tuple[Tensor, Tensor]:
-    """Gradient of the summed loss with respect to the images, and the logits.
-
-    The sum, not the mean: a sample's gradient must not depend on the batch it is in.
-    """
-    images = images.detach().requires_grad_()
-    with torch.enable_grad():
-        logits = oracle(images)
-        (result,) = torch.autograd.grad(loss(logits, labels).sum(), images)
-    return result, logits.detach()
 
 
 def ascent_sign(direction: Tensor) -> Tensor:
@@ -52,8 +35,9 @@ def bounded(attack: AttackFunction, config: Any, epsilon: float) -> Attack:
         ArithmeticError: From the attack returned, if an image holds a NaN or an infinity.
     """
 
-    def held(oracle: Classifier, images: Tensor, labels: Tensor) -> Tensor:
-        adversarial = attack(oracle, images, labels, epsilon, config).detach()
+    def held(oracle: Classifier | Oracle, images: Tensor, labels: Tensor) -> Tensor:
+        asked = Oracle.of(oracle, labels)
+        adversarial = attack(asked, images, labels, epsilon, config).detach()
         if not bool(torch.isfinite(adversarial).all()):
             raise ArithmeticError(f"the attack {config.method} made a pixel NaN or infinite")
         # A pixel already inside keeps its exact value: one unit in the last place can flip a spike.

@@ -5,8 +5,9 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from pipeline.attacks.ball import Classifier, ascent_sign, gradient
+from pipeline.attacks.ball import ascent_sign
 from pipeline.attacks.losses import LOSSES, LossName
+from pipeline.attacks.oracle import Oracle
 from pipeline.config_types import Epsilon
 
 
@@ -15,7 +16,7 @@ class FGSMConfig:
     """One step of length epsilon along the gradient's sign."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-    num_steps: ClassVar[int] = 1
+    gradient_steps: ClassVar[int] = 1
 
     method: Literal["fgsm"] = "fgsm"
     loss: LossName = "cross_entropy"
@@ -24,8 +25,8 @@ class FGSMConfig:
 
 
 def fgsm(
-    oracle: Classifier, images: Tensor, labels: Tensor, epsilon: float, config: FGSMConfig
+    oracle: Oracle, images: Tensor, labels: Tensor, epsilon: float, config: FGSMConfig
 ) -> Tensor:
     """Images x + epsilon * sign(grad), clipped to [0, 1]."""
-    direction, _ = gradient(oracle, images, labels, LOSSES[config.loss])
+    direction, _ = oracle.gradient(images, labels, LOSSES[config.loss])
     return (images + epsilon * ascent_sign(direction)).clamp(0.0, 1.0)

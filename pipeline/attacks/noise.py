@@ -1,4 +1,4 @@
-"""Uniform random noise in the L-infinity ball: the control every gradient attack must beat."""
+"""Random noise in the L-infinity ball: the control every gradient attack must beat."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -6,36 +6,40 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from pipeline.attacks.ball import Classifier
 from pipeline.attacks.losses import margin
+from pipeline.attacks.oracle import Oracle
 from pipeline.config_types import Count, Epsilon
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseConfig:
-    """Worst of some uniform draws. Table 4's numbers are the worst of 4."""
+    """Worst of some random draws. Table 4's numbers are the worst of 4."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-    num_steps: ClassVar[int] = 0
+    gradient_steps: ClassVar[int] = 0
 
     method: Literal["noise"] = "noise"
     num_draws: Count = 4
+    distribution: Literal["uniform", "corners"] = "uniform"
+    """`corners` moves every pixel by epsilon, up or down."""
     epsilon: Epsilon | None = None
     """Radius; omitted, the evaluation's."""
 
 
 def noise(
-    oracle: Classifier, images: Tensor, labels: Tensor, epsilon: float, config: NoiseConfig
+    oracle: Oracle, images: Tensor, labels: Tensor, epsilon: float, config: NoiseConfig
 ) -> Tensor:
     """For each image the draw with the largest margin loss, out of `config.num_draws`."""
     worst = torch.full((len(images),), -torch.inf, dtype=images.dtype, device=images.device)
     result = images.clone()
-    with torch.no_grad():
-        for _ in range(config.num_draws):
-            drawn = images + torch.empty_like(images).uniform_(-epsilon, epsilon)
-            drawn = drawn.clamp(0.0, 1.0)
-            value = margin(oracle(drawn), labels)
-            worse = value > worst
-            worst = torch.where(worse, value, worst)
-            result[worse] = drawn[worse]
+    for _ in range(config.num_draws):
+        if config.distribution == "corners":
+            moved = epsilon * oracle.draws.signs(images)
+        else:
+            moved = oracle.draws.uniform(images, -epsilon, epsilon)
+        drawn = (images + moved).clamp(0.0, 1.0)
+        value = margin(oracle.logits(drawn), labels)
+        worse = value > worst
+        worst = torch.where(worse, value, worst)
+        result[worse] = drawn[worse]
     return result

@@ -6,8 +6,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from pipeline.attacks.ball import Classifier, ascent_sign, gradient, project
+from pipeline.attacks.ball import ascent_sign, project
 from pipeline.attacks.losses import LOSSES, LossName
+from pipeline.attacks.oracle import Oracle
 from pipeline.config_types import Count, Epsilon, Positive, StepSize
 
 
@@ -30,25 +31,33 @@ class PGDConfig:
     iterate: Literal["last", "any"] = "last"
     """Which iterate is returned: the last (the paper's rule), or the first that fools the oracle
     (stronger, and cheaper: a fooled sample is not attacked further)."""
+    num_restarts: Count = 1
+    """Further tries for what still stands, each from a start of its own."""
     epsilon: Epsilon | None = None
     """Radius; omitted, the evaluation's."""
 
+    @property
+    def gradient_steps(self) -> int:
+        """Gradients that one sample may cost."""
+        return self.num_steps * self.num_restarts
+
 
 def pgd(
-    oracle: Classifier, images: Tensor, labels: Tensor, epsilon: float, config: PGDConfig
+    oracle: Oracle, images: Tensor, labels: Tensor, epsilon: float, config: PGDConfig
 ) -> Tensor:
     """Adversarial images of `config.num_steps` steps; see `PGDConfig` for the choices."""
     loss = LOSSES[config.loss]
     step_size = config.step_size or config.relative_step_size * epsilon
     result = images.clone()
     if config.random_start:
-        result = (result + torch.empty_like(result).uniform_(-epsilon, epsilon)).clamp(0.0, 1.0)
+        result = (result + oracle.draws.uniform(result, -epsilon, epsilon)).clamp(0.0, 1.0)
     active = torch.arange(len(images), device=images.device)
     for _ in range(config.num_steps):
-        direction, logits = gradient(oracle, result[active], labels[active], loss)
-        if config.iterate == "any":
-            standing = logits.argmax(1) == labels[active]
+        direction, logits = oracle.gradient(result[active], labels[active], loss)
+        standing = logits.argmax(1) == labels[active]
+        if config.iterate == "any" and not bool(standing.all()):
             active, direction = active[standing], direction[standing]
+            oracle = oracle.narrowed(standing)
             if len(active) == 0:
                 break
         stepped = result[active] + step_size * ascent_sign(direction)

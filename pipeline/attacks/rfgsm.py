@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
-from pipeline.attacks.ball import Classifier, ascent_sign, gradient, project
+from pipeline.attacks.ball import ascent_sign, project
 from pipeline.attacks.losses import LOSSES, LossName
-from pipeline.config_types import Epsilon, StepSize
+from pipeline.attacks.oracle import Oracle
+from pipeline.config_types import Count, Epsilon, StepSize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,27 +21,28 @@ class RFGSMConfig:
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-    num_steps: ClassVar[int] = 1
+    gradient_steps: ClassVar[int] = 1
 
     method: Literal["rfgsm"] = "rfgsm"
     convention: Literal["torchattacks", "rat"] = "torchattacks"
     alpha: StepSize | None = None
     """Random step; omitted, 8/255 (torchattacks) or epsilon / 2 (rat)."""
+    num_restarts: Count = 1
     loss: LossName = "cross_entropy"
     epsilon: Epsilon | None = None
     """Radius; omitted, the evaluation's."""
 
 
 def rfgsm(
-    oracle: Classifier, images: Tensor, labels: Tensor, epsilon: float, config: RFGSMConfig
+    oracle: Oracle, images: Tensor, labels: Tensor, epsilon: float, config: RFGSMConfig
 ) -> Tensor:
     """Images after a random corner step and a gradient sign step."""
     if config.convention == "rat":
         alpha = epsilon / 2 if config.alpha is None else min(config.alpha, epsilon)
-        start = (images + alpha * torch.randn_like(images).sign()).clamp(0.0, 1.0)
-        direction, _ = gradient(oracle, start, labels, LOSSES[config.loss])
+        start = (images + alpha * oracle.draws.signs(images)).clamp(0.0, 1.0)
+        direction, _ = oracle.gradient(start, labels, LOSSES[config.loss])
         return (start + (epsilon - alpha) * ascent_sign(direction)).clamp(0.0, 1.0)
     alpha = 8 / 255 if config.alpha is None else config.alpha
-    start = (images + alpha * torch.randn_like(images).sign()).clamp(0.0, 1.0)
-    direction, _ = gradient(oracle, start, labels, LOSSES[config.loss])
+    start = (images + alpha * oracle.draws.signs(images)).clamp(0.0, 1.0)
+    direction, _ = oracle.gradient(start, labels, LOSSES[config.loss])
     return project(start + alpha * ascent_sign(direction), images, epsilon)

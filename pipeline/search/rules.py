@@ -109,12 +109,25 @@ def _sampler_can(space: SpaceConfig) -> Iterator[Problem]:
 
 
 def _suites_exist(space: SpaceConfig) -> Iterator[Problem]:
-    for section, name in (("evaluation", space.evaluation.suite), ("report", space.report.suite)):
-        if name is not None:
-            try:
-                load_suite(name)
-            except ConfigError as error:
-                yield Problem((section, "suite"), str(error))
+    places = (
+        (("evaluation", "suite"), space.evaluation.suite),
+        (("report", "suite"), space.report.suite),
+        (("report", "audit"), space.report.audit),
+    )
+    for place, name in places:
+        if name is None:
+            continue
+        try:
+            suite = load_suite(name)
+        except ConfigError as error:
+            yield Problem(place, str(error))
+            continue
+        if all(stage.access == "transfer" for stage in (suite, *suite.then)):
+            yield Problem(
+                place,
+                f"'{name}' attacks through other networks alone, and a sweep names none; use it "
+                "with pipeline.evaluate --source",
+            )
 
 
 def _steps_inside_ball(space: SpaceConfig) -> Iterator[Problem]:

@@ -46,11 +46,12 @@ def _mark(ax: Any, study: Study, trial: TrialResult, look: Look, gid: str) -> No
     x, y = clean.value, robust.value
     ax.plot(clean.interval, (y, y), color=look.colour, lw=1, alpha=0.55 if notable else 0.16)
     ax.plot((x, x), robust.interval, color=look.colour, lw=1, alpha=0.55 if notable else 0.16)
-    face = look.colour if trial.row.feasible else "white"
+    solid = trial.row.feasible and trial.believed
+    face = look.colour if solid else "white"
     ax.plot(x, y, look.marker, color=look.colour, markerfacecolor=face, gid=gid, zorder=4,
             markersize=9 if notable else 7, alpha=1.0 if notable else 0.6,
-            markeredgecolor="white" if trial.row.feasible else look.colour,
-            markeredgewidth=0.8 if trial.row.feasible else 1.5)  # fmt: skip
+            markeredgecolor="white" if solid else look.colour,
+            markeredgewidth=0.8 if solid else 1.5)  # fmt: skip
 
 
 def _finish(ax: Any, study: Study, styles: dict[str, Look]) -> None:
@@ -67,8 +68,8 @@ def _finish(ax: Any, study: Study, styles: dict[str, Look]) -> None:
     if len(corners) > 1:
         ax.step(*zip(*corners, strict=True), where="pre", color=GREY, lw=1.2, zorder=2,
                 label="Pareto front")  # fmt: skip
-    if any(not trial.row.feasible for trial in study.judged):
-        ax.plot([], [], "o", color=GREY, markerfacecolor="white", label="breaks a constraint")
+    for why in _hollow(study):
+        ax.plot([], [], "o", color=GREY, markerfacecolor="white", label=why)
     low, _ = ax.get_xlim()
     if study.floor is not None and study.floor > low:
         ax.axvline(study.floor, color=GREY, lw=1, ls=(0, (4, 3)), label="clean-accuracy floor")
@@ -102,17 +103,27 @@ def _tip(trial: TrialResult, study: Study) -> str:
     ]
     lines += ["on the Pareto front"] if trial in study.front else []
     lines += [] if trial.row.feasible else ["breaks a constraint of the space"]
+    lines += [f"trust audit: {trial.audit.status}"] if trial.audit else []
     return "\n".join(lines)
 
 
 def _reading(study: Study) -> str:
-    hollow = any(not trial.row.feasible for trial in study.judged)
+    hollow = " or ".join(_hollow(study)).replace("breaks", "break").replace("fails", "fail")
     return (
         "Each mark is one trained network: further right is more accurate on clean images, "
         "further up withstands more attacks. Crosses are 95 % intervals; the grey steps join the "
-        "networks that no other beats in both"
-        + ("; hollow marks break a constraint of the space." if hollow else ".")
+        "networks that no other beats in both" + (f"; hollow marks {hollow}." if hollow else ".")
     )
+
+
+def _hollow(study: Study) -> list[str]:
+    """Why marks of this study are hollow."""
+    reasons = []
+    if any(not trial.row.feasible for trial in study.judged):
+        reasons.append("breaks a constraint")
+    if any(not trial.believed for trial in study.judged):
+        reasons.append("fails the trust audit")
+    return reasons
 
 
 def _data(study: Study) -> pd.DataFrame:
@@ -134,6 +145,7 @@ def _data(study: Study) -> pd.DataFrame:
                 "num_samples": clean.total,
                 "front": trial in study.front,
                 "feasible": trial.row.feasible,
+                "audit": trial.audit.status if trial.audit else "",
             }
         )
     return pd.DataFrame(rows)

@@ -51,13 +51,16 @@ def draw(study: Study) -> Drawn | Omitted:
         ax.axvline(edge, color="white", lw=4)
     for spine in ax.spines.values():
         spine.set_visible(False)
+    alone = "under each attack alone"
+    if study.suites[split].survivors_only:
+        alone = "after each attack and those left of it"
     split_name = "test" if split == SplitName.TEST else "validation"
     return Drawn(
         name=NAME,
         title=TITLE,
         reading=(
-            f"Percent of {split_name} images that stay correct under each attack alone, at "
-            f"{epsilon_of(study)}; the last "
+            f"Percent of {split_name} images that stay correct {alone}, at {epsilon_of(study)}; "
+            "the last "
             "column counts only images that survive all of them, so it is never above the others. "
             "A name reads attack+oracle: what the attacker did, and which gradient it followed."
         ),

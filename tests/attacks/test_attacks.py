@@ -7,7 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.attacks import FGSMConfig, NoiseConfig, PGDConfig, RFGSMConfig, build_attack
+from pipeline.attacks import (
+    FGSMConfig,
+    NoiseConfig,
+    Oracle,
+    PGDConfig,
+    RFGSMConfig,
+    build_attack,
+)
 from pipeline.attacks.losses import margin
 from pipeline.attacks.pgd import pgd
 
@@ -84,6 +91,18 @@ def test_rfgsm_by_hand(config: RFGSMConfig, epsilon: float, shifts: set[float]) 
     assert share == pytest.approx(0.5, abs=0.06)
 
 
+def test_noise_at_the_corners_moves_every_pixel_by_the_radius() -> None:
+    images = torch.full((50, 1, 1, 3), 0.5, dtype=torch.float64)
+    torch.manual_seed(0)
+    attack = build_attack(NoiseConfig(num_draws=1, distribution="corners"), 0.1)
+    moved = attack(linear, images, torch.zeros(50, dtype=torch.int64)) - images
+    assert {round(value, 12) for value in moved.flatten().tolist()} == {-0.1, 0.1}
+    # Of eight corners one is the worst: out of 200 draws it is there.
+    many = build_attack(NoiseConfig(num_draws=200, distribution="corners"), 0.1)
+    worst = many(linear, images[:1], torch.tensor([0])) - images[:1]
+    torch.testing.assert_close(worst.flatten(), -0.1 * WEIGHTS.sign())
+
+
 def test_noise_is_the_worst_of_its_draws(smooth: nn.Module, batch: Batch) -> None:
     images, labels = batch()
     torch.manual_seed(4)
@@ -124,11 +143,11 @@ def test_any_iterate_is_the_first_that_fools(smooth: nn.Module, batch: Batch) ->
     iterates = [images]
     for count in range(1, num_steps + 1):
         config = PGDConfig(num_steps=count, **settings)  # type: ignore[arg-type]
-        iterates.append(pgd(smooth, images, labels, 0.05, config))
+        iterates.append(pgd(Oracle.of(smooth, labels), images, labels, 0.05, config))
     with torch.no_grad():
         fooled = torch.stack([smooth(x).argmax(1) != labels for x in iterates])
     result = pgd(
-        smooth,
+        Oracle.of(smooth, labels),
         images,
         labels,
         0.05,

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models import GradientEstimator, SpikingClassifier, oracle
-from pipeline.attacks import FGSMConfig, PGDConfig, build_attack
-from pipeline.attacks.ball import gradient
+from pipeline.attacks import FGSMConfig, Oracle, PGDConfig, build_attack
 from pipeline.attacks.losses import cross_entropy
 from pipeline.logits import rival_class, two_class_probability
 from pipeline.training.loop import training_step
@@ -41,7 +40,8 @@ def close(actual: Tensor, expected: NDArray[Any], relative: float = 1e-9) -> Non
 def test_logits_and_input_gradient(golden_case: Case, name: str) -> None:
     model, numbers = golden_case
     images, labels = inputs(numbers)
-    direction, logits = gradient(oracle(model, ORACLES[name]), images, labels, cross_entropy)
+    asked = Oracle.of(oracle(model, ORACLES[name]), labels)
+    direction, logits = asked.gradient(images, labels, cross_entropy)
     close(logits, numbers[f"logits_{name}"])
     close(direction, numbers[f"gradient_{name}"])
 

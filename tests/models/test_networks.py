@@ -27,8 +27,13 @@ NAN, INFINITY = float("nan"), float("inf")
     ("kind", "values", "field"),
     [
         *((GradientEstimator, {"width": w}, "width") for w in (0.0, -1.0, INFINITY, NAN)),
-        (GradientEstimator, {"method": "rga", "width": 1.0}, "method"),
-        (GradientEstimator, {"method": "bptr", "surrogate": "sigmoid"}, "method"),
+        *(
+            (GradientEstimator, {"method": method, "width": 1.0}, "width")
+            for method in ("rga", "bptr", "pdsg", "relu")
+        ),
+        (GradientEstimator, {"surrogate": "straight_through", "width": 1.0}, "width"),
+        (GradientEstimator, {"method": "assg", "width": 0.5}, "width"),
+        (GradientEstimator, {"method": "bptr", "surrogate": "sigmoid"}, "surrogate"),
         *((NeuronConfig, {"leak": leak}, "leak") for leak in (-0.1, 1.1, NAN)),
         *((NeuronConfig, {"threshold": t}, "threshold") for t in (0.0, -1.0, INFINITY, NAN)),
         *((NeuronConfig, {"width": w}, "width") for w in (0.0, -1.0, INFINITY, NAN)),

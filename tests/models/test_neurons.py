@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import SURROGATES, GradientEstimator, NeuronConfig
-from models.neurons import SpikingNeurons, lif_step, spike_trains
+from models.backward_rules import spike_trains
+from models.dynamics import lif_step
+from models.neurons import SpikingNeurons
 
 FILE = Path(__file__).parents[1] / "golden" / "neuron.npz"
 CASES = sorted(key.removeprefix("spikes_") for key in np.load(FILE).files if "spikes_" in key)

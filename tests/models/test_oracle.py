@@ -1,12 +1,13 @@
 """An oracle differentiates a network another way and leaves no trace on it."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from models import (
+    SURROGATES,
     GradientEstimator,
     InputSpec,
     ModelConfig,
@@ -15,6 +16,8 @@ from models import (
     build_model,
     oracle,
 )
+from models.backward_rules import Adaptation
+from models.config import EstimatorMethod
 from models.neurons import SpikingNeurons
 
 ESTIMATORS = [
@@ -24,6 +27,16 @@ ESTIMATORS = [
     GradientEstimator(surrogate="arctangent"),
     GradientEstimator(method="rga"),
     GradientEstimator(method="bptr"),
+    GradientEstimator(surrogate="rectangular", width=2.0),
+    GradientEstimator(surrogate="exponential"),
+    GradientEstimator(surrogate="damped_exponential"),
+    GradientEstimator(surrogate="straight_through"),
+    GradientEstimator(method="hart"),
+    GradientEstimator(method="hart", width=0.6),
+    GradientEstimator(method="pdsg"),
+    GradientEstimator(method="assg"),
+    GradientEstimator(method="assg", width=0.35),
+    GradientEstimator(method="relu"),
 ]
 
 
@@ -48,8 +61,16 @@ def images() -> Tensor:
     return torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
-def in_force(model: nn.Module) -> list[GradientEstimator]:
-    return [m.estimator for m in model.modules() if isinstance(m, SpikingNeurons)]
+def in_force(model: nn.Module) -> list[tuple[GradientEstimator, Adaptation | None]]:
+    return [(m.estimator, m.memory) for m in model.modules() if isinstance(m, SpikingNeurons)]
+
+
+def test_every_way_is_among_those_tried() -> None:
+    methods = {estimator.method for estimator in ESTIMATORS}
+    # `own` is the network itself, without an oracle.
+    assert methods == set(get_args(EstimatorMethod)) - {"own"}
+    surrogates = {e.surrogate for e in ESTIMATORS if e.method == "stbp"}
+    assert surrogates == set(SURROGATES)
 
 
 def input_gradient(classifier: Any, images: Tensor) -> Tensor:
@@ -62,20 +83,24 @@ def input_gradient(classifier: Any, images: Tensor) -> Tensor:
 
 def test_estimators_are_put_back(model: SpikingClassifier, images: Tensor) -> None:
     before = in_force(model)
-    assert [estimator.label for estimator in before] == ["triangle-0.7"] * 3
+    assert [estimator.label for estimator, _ in before] == ["triangle-0.7"] * 3
+    assert [memory for _, memory in before] == [None] * 3
     for estimator in ESTIMATORS:
         seen: list[GradientEstimator] = []
         layer = next(m for m in model.modules() if isinstance(m, SpikingNeurons))
         handle = layer.register_forward_hook(lambda m, _, __, s=seen: s.append(m.estimator))
         oracle(model, estimator)(images)
         handle.remove()
-        assert seen == [estimator]
+        # For `relu` the network is asked a second time, as itself.
+        own = [before[0][0]] if estimator.method == "relu" else []
+        assert seen == [estimator, *own]
         assert in_force(model) == before
 
 
-def test_estimators_are_put_back_after_a_failure(model: SpikingClassifier) -> None:
+@pytest.mark.parametrize("method", ["rga", "assg", "relu"])
+def test_estimators_are_put_back_after_a_failure(model: SpikingClassifier, method: Any) -> None:
     before = in_force(model)
-    target = oracle(model, GradientEstimator(method="rga"))
+    target = oracle(model, GradientEstimator(method=method))
     with pytest.raises(RuntimeError):
         target(torch.rand(2, 5, 8, 8))
     assert in_force(model) == before
@@ -126,3 +151,67 @@ def test_the_oracle_is_captured_before_backward(model: SpikingClassifier, images
         return logits
 
     assert torch.equal(input_gradient(interleaved, images), alone)
+
+
+def test_memories_are_the_oracles_and_grow_with_every_answer(
+    model: SpikingClassifier, images: Tensor
+) -> None:
+    model.eval()
+    adaptive = oracle(model, GradientEstimator(method="assg"))
+    first, second = input_gradient(adaptive, images), input_gradient(adaptive, images)
+    assert not torch.equal(first, second)
+    assert all(memory is None for _, memory in in_force(model))
+    # Another oracle of the same network, and this one made fresh, know nothing of it.
+    for other in (oracle(model, GradientEstimator(method="assg")), adaptive.fresh()):
+        assert torch.equal(input_gradient(other, images), first)
+
+
+def test_without_learning_an_answer_leaves_no_trace(
+    model: SpikingClassifier, images: Tensor
+) -> None:
+    model.eval()
+    estimator = GradientEstimator(method="assg")
+    plain, asked = oracle(model, estimator), oracle(model, estimator)
+    plain(images)
+    asked(images)
+    for _ in range(3):
+        asked(images.flip(3), learning=False)
+    assert torch.equal(input_gradient(asked, images), input_gradient(plain, images))
+
+
+@pytest.mark.parametrize("keep", [[2, 0], [True, False, True, False]])
+def test_a_narrowed_oracle_keeps_what_it_knows_of_its_samples(
+    model: SpikingClassifier, images: Tensor, keep: list[Any]
+) -> None:
+    model.double().eval()
+    images, chosen = images.double(), torch.tensor(keep)
+    whole = oracle(model, GradientEstimator(method="assg"))
+    whole(images)
+    whole(images.flip(2))
+    few = whole.narrowed(chosen)
+    expected = input_gradient(whole, images)[chosen]
+    torch.testing.assert_close(
+        input_gradient(few, images[chosen]), expected, rtol=1e-12, atol=1e-15
+    )
+    fresh = input_gradient(whole.fresh(), images)[chosen]
+    assert float((fresh - expected).abs().max()) > 1e-6
+
+
+def test_relu_answers_as_the_network_and_points_as_its_analogue(
+    model: SpikingClassifier, images: Tensor
+) -> None:
+    """By hand: batch norm, convolution and ReLU in place of the neurons, once, with no time."""
+    model.double().eval()
+    images = images.double()
+    target = oracle(model, GradientEstimator(method="relu"))
+
+    def analogue(x: Tensor) -> Tensor:
+        for layer in [model.normalization, *model.features]:
+            x = x.clamp_min(0) if isinstance(layer, SpikingNeurons) else layer(x)
+        return model.head(x)
+
+    assert torch.equal(target(images), model(images))
+    assert float((analogue(images) - model(images)).detach().abs().max()) > 1e-3
+    torch.testing.assert_close(
+        input_gradient(target, images), input_gradient(analogue, images), rtol=1e-10, atol=1e-12
+    )

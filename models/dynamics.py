@@ -1,0 +1,78 @@
+"""What a leaky integrate-and-fire neuron does: one step, and its spikes over all time steps."""
+
+# Shapes: T time steps, B batch, "..." any further dimensions.
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.surrogates import Surrogate
+
+
+class _Step(torch.autograd.Function):
+    """Exact step forward, surrogate derivative backward."""
+
+    @staticmethod
+    def forward(ctx: Any, excess: Tensor, surrogate: Surrogate, gamma: float) -> Tensor:
+        ctx.save_for_backward(excess)
+        ctx.surrogate, ctx.gamma = surrogate, gamma
+        return (excess >= 0).to(excess.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (excess,) = ctx.saved_tensors
+        return grads[0] * ctx.surrogate(excess, ctx.gamma), None, None
+
+
+def lif_step(
+    current: Tensor,
+    voltage: Tensor,
+    *,
+    leak: float,
+    threshold: float,
+    surrogate: Surrogate,
+    gamma: float,
+) -> tuple[Tensor, Tensor]:
+    """Advance a layer of leaky integrate-and-fire neurons by one time step.
+
+    Implements Eq. (1) of the paper: hard reset to 0, and the gradient flows through the reset.
+    This is the definition; `spike_trains` computes the same over T steps in closed form.
+
+    Args:
+        current: Input current, shape (B, ...), in units of voltage per time step.
+        voltage: Membrane voltage after the last step's reset, same shape.
+        leak: Fraction of the voltage that is kept, in [0, 1]; 1 gives the IF neuron.
+        threshold: Firing threshold, in the unit of `voltage`.
+        surrogate: Derivative used in place of the step's; see `SURROGATES`.
+        gamma: Width of the surrogate.
+
+    Returns:
+        Spikes in {0, 1} and the voltage after reset, each shaped like `current`.
+    """
+    charged = leak * voltage + current
+    spikes: Tensor = _Step.apply(charged - threshold, surrogate, gamma)
+    return spikes, charged * (1.0 - spikes)
+
+
+def fire(
+    current: Tensor, leak: float, threshold: float, *, strictly: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Spikes and the charged voltages (before reset), both shaped like `current` (T, B, ...).
+
+    Args:
+        current: Input current over time.
+        leak: Fraction of the voltage kept between steps.
+        threshold: A neuron fires at this voltage or above.
+        strictly: Fire above it only.
+    """
+    charged = torch.empty_like(current)
+    spikes = torch.empty_like(current)
+    compare = torch.gt if strictly else torch.ge
+    voltage = torch.zeros_like(current[0])
+    for step in range(current.shape[0]):
+        torch.add(current[step], voltage, alpha=leak, out=charged[step])
+        compare(charged[step], threshold, out=spikes[step])
+        # charged * (1 - spikes), in one rounding-free operation: minus itself, or minus 0.
+        voltage = torch.addcmul(charged[step], charged[step], spikes[step], value=-1.0)
+    return spikes, charged

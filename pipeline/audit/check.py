@@ -1,0 +1,87 @@
+"""One question to a result, and how its number becomes PASS, WARN or FAIL."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pipeline.audit.evidence import Flags
+
+
+class Status(StrEnum):
+    """What a check says; the audit says what the worst of its checks says."""
+
+    PASS = "PASS"
+    WARN = "WARN"
+    FAIL = "FAIL"
+    SKIPPED = "SKIPPED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One question to a result, its number, and what that number means."""
+
+    name: str
+    question: str
+    status: Status
+    value: float | None
+    """The number; None where it could not be computed."""
+    pass_at: float | None
+    """It passes up to here (from here, where more is better)."""
+    fail_at: float | None
+    """And fails beyond here."""
+    sentence: str
+    """What was found, for a person."""
+
+
+def judge(
+    name: str,
+    question: str,
+    value: float,
+    *,
+    pass_at: float,
+    fail_at: float,
+    sentence: str,
+    error: float = 0.0,
+    more_is_better: bool = False,
+) -> Check:
+    """PASS, WARN or FAIL after one standard error in the network's favour."""
+    sign = -1.0 if more_is_better else 1.0
+    allowed = sign * value - error
+    status = Status.WARN
+    if allowed <= sign * pass_at + 1e-12:
+        status = Status.PASS
+    elif allowed > sign * fail_at + 1e-12:
+        status = Status.FAIL
+    return Check(
+        name=name,
+        question=question,
+        status=status,
+        value=value,
+        pass_at=pass_at,
+        fail_at=fail_at,
+        sentence=sentence,
+    )
+
+
+def skipped(name: str, question: str, why: str) -> Check:
+    """A check without a number, and why."""
+    return Check(
+        name=name,
+        question=question,
+        status=Status.SKIPPED,
+        value=None,
+        pass_at=None,
+        fail_at=None,
+        sentence=why,
+    )
+
+
+def more_broken(before: Flags, after: Flags) -> tuple[float, float]:
+    """Share of samples that `before` leaves and `after` does not, and its standard error."""
+    count = int((before & ~after).sum())
+    return count / len(before), math.sqrt(count + 1.0) / len(before)
+
+
+def points(share: float) -> str:
+    """A share of the samples for people."""
+    return f"{100 * share:.1f} % of the images"

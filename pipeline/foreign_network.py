@@ -1,0 +1,125 @@
+"""A network of the user's own: built by a function, filled with weights, never unpickled."""
+
+import importlib
+import os
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from pipeline import config_file
+from pipeline.checkpoints import digest
+from pipeline.config import DataSection
+from pipeline.data import DATASETS, DataConfig, Dataset
+from pipeline.errors import ConfigError
+from pipeline.fingerprint import fingerprint
+
+USAGE = "expected MODULE:FUNCTION, such as my_package.networks:make"
+
+
+def load_network(name: str, weights: Path, dataset: Dataset) -> tuple[nn.Module, str]:
+    """The network in evaluation mode on the CPU, and what names it in the store.
+
+    Args:
+        name: `module:function`; the function takes nothing and returns a torch module.
+        weights: safetensors, or a state dict that torch loads without pickled code.
+        dataset: Its images must fit.
+
+    Raises:
+        ConfigError: There is no such function, or weights and data do not fit it.
+    """
+    network = _built(name)
+    state = _state_dict(weights)
+    try:
+        network.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{weights}: does not fit {name}: {' '.join(str(error).split())}"
+        ) from None
+    network.eval()
+    images = torch.from_numpy(dataset.test.images[:2].copy()).float() / 255
+    try:
+        with torch.no_grad():
+            logits = network(images)
+    except Exception as error:  # whatever the user's own code raises
+        raise ConfigError(
+            f"--model {name}: fails on images of shape {tuple(images.shape)} in [0, 1]: {error}"
+        ) from error
+    if not isinstance(logits, Tensor) or logits.shape != (2, dataset.num_classes):
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ConfigError(
+            f"--model {name}: expected logits of shape (2, {dataset.num_classes}) for two images, "
+            f"got {got}"
+        )
+    return network, fingerprint([name, digest(weights), dataset.content_hash()])
+
+
+def _built(name: str) -> nn.Module:
+    module_name, colon, function_name = name.partition(":")
+    if not colon or not module_name or not function_name:
+        raise ConfigError(f"--model {name}: {USAGE}")
+    # Run as a command, the folder one stands in is searched, as by `python -m`.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"--model {name}: {error}; {USAGE}") from error
+    network = function() if callable(function) else None
+    if not isinstance(network, nn.Module):
+        raise ConfigError(f"--model {name}: expected a function that returns a torch.nn.Module")
+    return network
+
+
+def _state_dict(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; expected the network's weights")
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise ConfigError(
+            f"{path}: expected safetensors, or a state dict written by torch.save; files that "
+            f"need pickled code are never loaded ({' '.join(str(error).split())[:200]})"
+        ) from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ConfigError(f"{path}: expected a state dict, that is names and tensors")
+    return state
+
+
+def data_config(text: str, root: str | None) -> DataConfig:
+    """The data that `--data` means: a data set's name, a folder, or a YAML file with `data:`.
+
+    Raises:
+        ConfigError: It is none of these.
+    """
+    path = Path(text)
+    if path.suffix in (".yaml", ".yml"):
+        section: DataSection = config_file.check(config_file.read(path), DataSection)
+        return section.data
+    tree: dict[str, Any] = {"dataset": text}
+    if path.is_dir():
+        tree = {"dataset": "parquet", "root": text}
+    elif text not in DATASETS or text == "parquet":
+        known = ", ".join(sorted(set(DATASETS) - {"parquet"}))
+        raise ConfigError(
+            f"--data: expected one of {known}, a folder of Parquet files, or a YAML file whose "
+            f"`data:` reads as in a search space; got '{text}'"
+        )
+    if root is not None:
+        tree["root"] = root
+    try:
+        adapter: TypeAdapter[DataConfig] = TypeAdapter(DataConfig)
+        return adapter.validate_python(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"--data {text}: {first['loc']}: {first['msg']}") from error
