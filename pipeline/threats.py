@@ -10,6 +10,7 @@ from pydantic import Field
 from models import GradientEstimator
 from pipeline import config_file
 from pipeline.attacks import WITHOUT_GRADIENT, AttackConfig
+from pipeline.attacks.fab import PACKAGE, installed
 from pipeline.config_messages import Problem
 from pipeline.config_types import Count, Epsilon, Name, Positive
 from pipeline.errors import ConfigError
@@ -134,7 +135,7 @@ def load_suite(name: str) -> SuiteConfig:
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in SUITES.glob("*.yaml")))
         raise ConfigError(f"no suite '{name}': write one of {known}, or the path of a YAML file")
-    return config_file.check(config_file.read(path), SuiteConfig, (_oracles_needed, _one_meaning))
+    return config_file.check(config_file.read(path), SuiteConfig, RULES)
 
 
 def _oracles_needed(suite: SuiteConfig) -> list[Problem]:
@@ -167,6 +168,24 @@ def _one_meaning(suite: SuiteConfig) -> list[Problem]:
                     )
                 )
     return problems
+
+
+def _packages_there(suite: SuiteConfig) -> list[Problem]:
+    """FAB is its authors' code, which is no part of this project."""
+    return [
+        Problem(
+            path=(*path, "attacks", name),
+            message=f"needs the package {PACKAGE}, which is not installed; run "
+            "pip install 'spikeproof[autoattack]', or leave this attack out",
+            at="key",
+        )
+        for path, stage in _stages(suite)
+        for name, attack in stage.attacks.items()
+        if attack.method == "fab" and not installed()
+    ]
+
+
+RULES = (_oracles_needed, _one_meaning, _packages_there)
 
 
 def _stages(suite: SuiteConfig) -> list[tuple[tuple[str | int, ...], Stage]]:

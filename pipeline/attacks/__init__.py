@@ -7,6 +7,7 @@ from pydantic import Field
 from pipeline.attacks.apgd import APGDConfig, apgd
 from pipeline.attacks.ball import Attack, AttackFunction, bounded
 from pipeline.attacks.draws import GlobalDraws, SampleDraws
+from pipeline.attacks.fab import FABConfig, fab
 from pipeline.attacks.fgsm import FGSMConfig, fgsm
 from pipeline.attacks.losses import LOSSES
 from pipeline.attacks.noise import NoiseConfig, noise
@@ -17,7 +18,14 @@ from pipeline.attacks.sa_pgd import SAPGDConfig, sa_pgd
 from pipeline.attacks.square import SquareConfig, square
 
 AttackConfig = Annotated[
-    FGSMConfig | RFGSMConfig | PGDConfig | APGDConfig | SAPGDConfig | SquareConfig | NoiseConfig,
+    FGSMConfig
+    | RFGSMConfig
+    | PGDConfig
+    | APGDConfig
+    | SAPGDConfig
+    | FABConfig
+    | SquareConfig
+    | NoiseConfig,
     Field(discriminator="method"),
 ]
 ATTACKS: dict[str, AttackFunction] = {
@@ -26,6 +34,7 @@ ATTACKS: dict[str, AttackFunction] = {
     "pgd": pgd,
     "apgd": apgd,
     "sa_pgd": sa_pgd,
+    "fab": fab,
     "square": square,
     "noise": noise,
 }
@@ -46,6 +55,7 @@ __all__ = [
     "Attack",
     "AttackConfig",
     "Classifier",
+    "FABConfig",
     "FGSMConfig",
     "GlobalDraws",
     "NoiseConfig",

@@ -76,7 +76,8 @@ ON_SPIKES = [
 
 
 def test_every_attack_has_a_row() -> None:
-    assert {config.method for config in ROWS.values()} == set(ATTACKS)
+    # FAB is its authors' code, in float32, with draws of its own: test_fab.py.
+    assert {config.method for config in ROWS.values()} == set(ATTACKS) - {"fab"}
 
 
 @EVERY_ROW
