@@ -130,7 +130,6 @@ def ascend(
             halved = (rises <= RISING * due[step + 1]) | stalled
             value_at_check = best_value.clone()
             step_size[halved] /= 2.0
-            current = current.clone()
             current[halved], direction[halved] = best[halved], best_direction[halved]
     shape = [-1, *[1] * (images.dim() - 1)]
     result = torch.where(fooled.view(shape), adversarial, best)

@@ -19,6 +19,11 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 class Remembering(Protocol):
     """A classifier that remembers earlier steps of an attack, sample by sample."""
 
+    @property
+    def passes(self) -> int:
+        """Forward passes through the network that one answer takes."""
+        ...
+
     def __call__(self, images: Tensor, *, learning: bool = True) -> Tensor:
         """Logits; `learning=False` leaves the memory as it is."""
         ...
@@ -81,7 +86,7 @@ class Oracle:
 
     def logits(self, images: Tensor) -> Tensor:
         """Mean logits over the draws, (B, K), without a graph."""
-        self.cost.forward[self.positions] += self.eot_draws
+        self.cost.forward[self.positions] += self.eot_draws * self._passes
         with torch.no_grad():
             answers = [self._ask(images, draw) for draw in range(self.eot_draws)]
         return answers[0] if len(answers) == 1 else torch.stack(answers).mean(0)
@@ -92,7 +97,7 @@ class Oracle:
         The sum, not the mean: a sample's gradient must not depend on the batch it is in. Over
         several draws both are means (expectation over transformation; Athalye et al., 2018).
         """
-        self.cost.forward[self.positions] += self.eot_draws
+        self.cost.forward[self.positions] += self.eot_draws * self._passes
         self.cost.backward[self.positions] += self.eot_draws
         gradients, answers = [], []
         for draw in range(self.eot_draws):
@@ -117,6 +122,11 @@ class Oracle:
             positions=self.positions[keep],
             draws=self.draws.narrowed(keep),
         )
+
+    @property
+    def _passes(self) -> int:
+        """Forward passes that one answer takes."""
+        return self.classifier.passes if isinstance(self.classifier, Remembering) else 1
 
     def _ask(self, images: Tensor, draw: int) -> Tensor:
         if draw and isinstance(self.classifier, Remembering):

@@ -87,6 +87,8 @@ def test_costs_of_some_add_up_where_they_stand() -> None:
 class Diary:
     """Remembers how often it was made fresh, narrowed and asked, sample by sample."""
 
+    passes = 2
+
     def __init__(self, seen: Tensor | None = None) -> None:
         self.seen = seen
         self.asked: list[tuple[int, bool]] = []
@@ -115,6 +117,9 @@ def test_a_classifier_with_a_memory_starts_fresh_and_learns_once_an_answer() -> 
     asked.logits(images)
     assert asked.classifier.asked == [(3, True), (3, False), (3, False)] * 2
     assert asked.classifier.seen.tolist() == [2.0, 4.0, 8.0]
+    # Three draws of two passes, twice.
+    assert asked.cost.forward.tolist() == [12, 12, 12]
+    assert asked.cost.backward.tolist() == [3, 3, 3]
 
     few: Any = asked.narrowed(torch.tensor([False, True, True]))
     few.logits(images[1:])
