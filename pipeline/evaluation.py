@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from models import GradientEstimator, membrane_support, oracle
 from pipeline.attacks import Oracle, SampleDraws, build_attack
-from pipeline.attacks.losses import margin
 from pipeline.attacks.oracle import Cost
+from pipeline.logits import margin
 from pipeline.metrics import gradient_sparsity, probe, vulnerability
 from pipeline.metrics.sparsity import margin_gradient_norms, probability_gradient
 from pipeline.records import Block, BlockKey
@@ -123,8 +123,15 @@ def _verdicts(
     model: nn.Module, source: nn.Module, task: EvaluationTask, images: Tensor, labels: Tensor
 ) -> dict[str, NDArray[np.generic]]:
     """Attack what is classified correctly, judge the result by the victim in fp32."""
-    member, cost = task.member, Cost.zero(labels)
-    logits, share = judged(model, images, labels, member.judge_draws)
+    member, key, cost = task.member, task.key, Cost.zero(labels)
+
+    def verdict(asked: Tensor) -> tuple[Tensor, ...]:
+        # A random network draws the same for every member: an image that is left as it is keeps
+        # its verdict, and many members do not break by chance what each would spare.
+        with seeded(key.seed, key.fingerprint, key.split, "judge", key.start):
+            return judged(model, asked, labels, member.judge_draws)
+
+    logits, share = verdict(images)
     restart, moved = torch.zeros_like(labels), torch.zeros_like(share)
     attacked = torch.zeros_like(labels, dtype=torch.bool)
     broken_before = torch.zeros_like(attacked)
@@ -149,7 +156,7 @@ def _verdicts(
             tried = images.clone()
             tried[standing] = attack(asked, images[standing], labels[standing])
             cost.add(standing, asked.cost)
-            judgement = judged(model, tried, labels, member.judge_draws)
+            judgement = verdict(tried)
             moved[standing] = (tried - images)[standing].double().flatten(1).abs().amax(1)
             logits[standing], share[standing] = (part[standing] for part in judgement)
             restart[standing] = number

@@ -26,6 +26,9 @@ USAGE = "expected MODULE:FUNCTION, such as my_package.networks:make"
 def load_network(name: str, weights: Path, dataset: Dataset) -> tuple[nn.Module, str]:
     """The network in evaluation mode on the CPU, and what names it in the store.
 
+    The function's file is part of the name: another forward pass on the same weights is another
+    network. What the file imports is not looked at.
+
     Args:
         name: `module:function`; the function takes nothing and returns a torch module.
         weights: safetensors, or a state dict that torch loads without pickled code.
@@ -57,7 +60,9 @@ def load_network(name: str, weights: Path, dataset: Dataset) -> tuple[nn.Module,
             f"--model {name}: expected logits of shape (2, {dataset.num_classes}) for two images, "
             f"got {got}"
         )
-    return network, fingerprint([name, digest(weights), dataset.content_hash()])
+    code = sys.modules[name.partition(":")[0]].__file__
+    written = digest(Path(code)) if code else ""
+    return network, fingerprint([name, written, digest(weights), dataset.content_hash()])
 
 
 def _built(name: str) -> nn.Module:
@@ -71,7 +76,12 @@ def _built(name: str) -> nn.Module:
         function = getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"--model {name}: {error}; {USAGE}") from error
-    network = function() if callable(function) else None
+    try:
+        network = function() if callable(function) else None
+    except Exception as error:  # whatever the user's own code raises
+        raise ConfigError(
+            f"--model {name}: fails when called without arguments: {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(network, nn.Module):
         raise ConfigError(f"--model {name}: expected a function that returns a torch.nn.Module")
     return network

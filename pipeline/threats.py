@@ -209,7 +209,7 @@ def members(
         randomised: Whether the network's answers are random, as with Poisson coding.
         sources: Networks that stages with `access: transfer` differentiate; without any, those
             stages are left out.
-        available: The oracle to use for one that is wanted; None is the network's own gradient.
+        available: The victim's oracle for one that is wanted; None is its own gradient.
     """
     radius = suite.epsilon if epsilon is None else epsilon
     judge_draws = suite.judge_draws if randomised else 1
@@ -243,10 +243,12 @@ def _combinations(
     """Attack, oracle and source of each of the stage's members."""
     networks: Sequence[Source | None] = sources if stage.access == "transfer" else [None]
     result = []
+    # What a victim cannot have, a source of this project's can.
+    usable = available if stage.access == "white_box" else lambda wanted: wanted
     for name, attack in stage.attacks.items():
         blind = attack.method in WITHOUT_GRADIENT
         # Without a gradient all oracles would be the same member.
-        oracles = [None] if blind else [available(wanted) for wanted in stage.oracles]
+        oracles = [None] if blind else [usable(wanted) for wanted in stage.oracles]
         result += [(name, attack, oracle, source) for source in networks for oracle in oracles]
     return result
 

@@ -70,7 +70,7 @@ def _best(study: Study) -> list[str]:
     best, split = study.best, study.reporting_split
     if best is None:
         searched = [trial for trial in study.judged if trial.row.role != "baseline"]
-        return [_below_floor(study)] if searched else []
+        return [_none_chosen(study)] if searched else []
     own = setting(best, study.parameters)
     name = METHOD_NAMES.get(best.row.method, best.row.strategy)
     chosen = f"{name[0].upper()}{name[1:]}" + (f" with {own}" if own else "")
@@ -141,8 +141,19 @@ def _called(trial: TrialResult) -> str:
     return short if same else f"{short} ({trial.row.label})"
 
 
-def _below_floor(study: Study) -> str:
+def _none_chosen(study: Study) -> str:
     floor = f" of {percent(study.floor)} clean accuracy" if study.floor is not None else ""
+    doubted = [
+        trial.point(SplitName.VALIDATION) or (0.0, 0.0)
+        for trial in study.judged
+        if trial.row.role != "baseline" and trial.row.feasible and not trial.believed
+    ]
+    if any(clean >= (study.floor or 0.0) for clean, _ in doubted):
+        which = f" that meets the floor{floor}" if floor else ""
+        return (
+            f"Every searched setting{which} fails the trust audit, so none is called the best; see "
+            "the table for what each reached."
+        )
     return f"No searched setting meets the floor{floor}; see the table for what each reached."
 
 

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+
+from pipeline.data import DigitsConfig, Split, load_dataset
+from tests import victims
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,3 +53,28 @@ def ray_session(_own_home):
 @pytest.fixture(scope="session")
 def repository() -> Path:
     return Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Split]:
+    """Checkpoint of a network that reads some digits, and samples it has not seen."""
+    path = victims.train_digits(tmp_path_factory.mktemp("trained"), victims.small())
+    data = load_dataset(DigitsConfig(num_validation=victims.NUM_SAMPLES))
+    return path, data.validation
+
+
+@pytest.fixture
+def victim(trained: tuple[Path, Split]) -> nn.Module:
+    return victims.network(trained[0])
+
+
+@pytest.fixture
+def split(trained: tuple[Path, Split]) -> Split:
+    return trained[1]
+
+
+@pytest.fixture(scope="session")
+def poisson(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoint of a network whose answers are random, because its inputs are drawn."""
+    model = victims.small(8, encoding="poisson")
+    return victims.train_digits(tmp_path_factory.mktemp("poisson"), model, epochs=5)

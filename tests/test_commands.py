@@ -1,5 +1,8 @@
 """Commands as a user types them: what is wrong is one message, exit code 2, before Ray starts."""
 
+import importlib
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -175,6 +178,68 @@ def test_train_then_evaluate_without_ray(tmp_path, capsys, no_ray):
     second = capsys.readouterr().out
     assert "6 of them stored" in second
     assert first.splitlines()[-1].split("  ")[-2:] == second.splitlines()[-1].split("  ")[-2:]
+
+
+AUDIT = """
+name: audit
+epsilon: 0.1
+attacks:
+  fgsm: {method: fgsm}
+  pgd10: {method: pgd, num_steps: 3, iterate: any}
+  pgd50: {method: pgd, num_steps: 6, iterate: any}
+oracles: [{method: own}, {surrogate: sigmoid}]
+then:
+  - attacks:
+      square: {method: square, num_queries: 20}
+  - epsilon_factor: 8
+    attacks:
+      radius-x8: {method: pgd, num_steps: 20, iterate: any}
+    oracles: [{method: own}]
+  - access: transfer
+    attacks:
+      transfer: {method: pgd, num_steps: 3}
+    oracles: [{method: own}]
+"""
+
+
+def test_evaluate_with_an_audit_suite_gives_an_opinion_and_the_costs(
+    tmp_path, capsys, trained, monkeypatch
+):
+    monkeypatch.setattr("pipeline.evaluate_run.local_resources", lambda: {"CPU": 1})
+    monkeypatch.setattr(importlib.import_module("pipeline.metrics.probe"), "PLANE", 5)
+    (tmp_path / "trust.yaml").write_text(AUDIT)
+    options = ["--checkpoint", str(trained[0]), "--suite", str(tmp_path / "trust.yaml")]
+    options += ["--store", str(tmp_path / "store"), "--num-samples", "24", "--block-size", "12"]
+    assert evaluate.main(options) == 0
+    printed = capsys.readouterr().out
+    assert "no --source given: transfer attacks are left out" in printed
+    lines = {line.split()[1]: line for line in printed.splitlines() if "+" in line}
+    assert "(a control: its radius is larger)" in lines["radius-x8+own"]
+    # A single step costs what it says, for those that are right without it.
+    clean = float(next(line for line in printed.splitlines() if "  clean " in line).split()[2])
+    assert lines["fgsm+own"].split()[4:6] == [f"{clean / 100:.1f}"] * 2
+    assert re.search(r"PASS +Is there a gradient to follow\?", printed)
+    assert re.search(r"SKIPPED +Do other networks' gradients break what its own miss\?", printed)
+    path = Path(printed.strip().splitlines()[-1])
+    found = json.loads(path.read_text())
+    assert path.parent.parent == tmp_path / "store" / "audits"
+    assert found["num_samples"] == 24
+    assert f"audit {found['status']}" in printed
+    assert found["passes"]["fgsm+own"] == pytest.approx([clean / 100] * 2, abs=5e-4)
+
+
+def test_evaluate_tells_what_a_random_network_was_asked(tmp_path, capsys, poisson, monkeypatch):
+    monkeypatch.setattr("pipeline.evaluate_run.local_resources", lambda: {"CPU": 1})
+    text = "name: few\nepsilon: 0.1\neot_draws: 3\njudge_draws: 4\n"
+    text += "attacks: {fgsm: {method: fgsm}}\noracles: [{method: own}]\n"
+    (tmp_path / "few.yaml").write_text(text)
+    options = ["--checkpoint", str(poisson), "--suite", str(tmp_path / "few.yaml")]
+    options += ["--store", str(tmp_path / "store"), "--num-samples", "24"]
+    assert evaluate.main(options) == 0
+    printed = capsys.readouterr().out
+    assert "its answers are random: gradients are means of up to 3 draws, verdicts of 4" in printed
+    clean = next(line for line in printed.splitlines() if "  clean " in line)
+    assert re.search(r"\(a single draw: [\d.]+ %, sd [\d.]+ %\)", clean)
 
 
 def test_evaluate_refuses_what_is_no_checkpoint(tmp_path, capsys):

@@ -8,16 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from models import GradientEstimator, InputSpec, ModelConfig
+from models import GradientEstimator
 from models.neurons import SpikingNeurons
 from pipeline import checkpoints
 from pipeline.attacks import FGSMConfig, NoiseConfig, PGDConfig, RFGSMConfig
-from pipeline.config import TrialConfig, input_spec
-from pipeline.data import DigitsConfig, Split, load_dataset
+from pipeline.data import Split
 from pipeline.errors import ConfigError
 from pipeline.evaluation import EvaluationTask, block_ranges, evaluate_block
-from pipeline.experiment import train
-from pipeline.records import VERDICT_COLUMNS, Block, BlockKey
+from pipeline.records import VERDICT_COLUMNS, Block
 from pipeline.threats import (
     SUITES,
     Member,
@@ -26,67 +24,8 @@ from pipeline.threats import (
     measure_member,
     members,
 )
-from pipeline.training.config import TrainingConfig
-from pipeline.training.vanilla import VanillaConfig
 from pipeline.worker import run_task
-
-CPU = torch.device("cpu")
-NUM_SAMPLES = 96
-CLEAN = Member(attack_name="clean", attack=None, estimator=None, epsilon=0.0)
-TRIANGLE, RGA = GradientEstimator(), GradientEstimator(method="rga")
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Split]:
-    """Checkpoint of a network that reads some digits, and samples it has not seen."""
-    config = TrialConfig(
-        data=DigitsConfig(num_train=600, num_validation=NUM_SAMPLES),
-        model=ModelConfig(architecture="small", num_timesteps=3, channels=(8, 12, 12)),
-        training=TrainingConfig(epochs=4, batch_size=32, learning_rate=0.05, augmentation="none"),
-        strategy=VanillaConfig(method="vanilla"),
-    )
-    dataset = load_dataset(config.data)
-    splits = {"train": dataset.train, "validation": dataset.validation}
-    spec: InputSpec = input_spec(dataset)
-    folder = tmp_path_factory.mktemp("trial")
-    list(train(config, splits, spec, folder, fingerprint="f", device="cpu"))
-    return folder / checkpoints.FILE_NAME, dataset.validation
-
-
-@pytest.fixture
-def victim(trained: tuple[Path, Split]) -> nn.Module:
-    return checkpoints.rebuild(checkpoints.load(trained[0]))
-
-
-@pytest.fixture
-def split(trained: tuple[Path, Split]) -> Split:
-    return trained[1]
-
-
-def task(member: Member, start: int = 0, stop: int = NUM_SAMPLES, seed: int = 0) -> EvaluationTask:
-    key = BlockKey(
-        fingerprint="f",
-        split="validation",
-        member=member.name,
-        member_hash=member.hash,
-        seed=seed,
-        start=start,
-        stop=stop,
-    )
-    return EvaluationTask(key=key, member=member, checkpoint="")
-
-
-def judged(model: nn.Module, split: Split, member: Member, **where: int) -> Block:
-    asked = task(member, **where)
-    chosen = slice(asked.key.start, asked.key.stop)
-    return evaluate_block(model, asked, split.images[chosen], split.labels[chosen], device=CPU)
-
-
-def member(
-    attack: Any, estimator: GradientEstimator | None = TRIANGLE, epsilon: float = 0.1
-) -> Member:
-    return Member(attack_name=attack.method, attack=attack, estimator=estimator, epsilon=epsilon)
-
+from tests.victims import CLEAN, CPU, NUM_SAMPLES, RGA, TRIANGLE, judged, member, task
 
 PGD = member(PGDConfig(num_steps=4))
 MEMBERS = [

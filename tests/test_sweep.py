@@ -200,3 +200,59 @@ def test_the_last_line_printed_is_the_report(done, capsys):
     assert code == 0
     last = capsys.readouterr().out.strip().splitlines()[-1]
     assert last == str(done / "store/reports/tiny/index.html")
+
+
+AUDIT = """
+name: trust
+epsilon: 0.1
+attacks:
+  fgsm: {method: fgsm}
+  pgd10: {method: pgd, num_steps: 3, iterate: any}
+  pgd50: {method: pgd, num_steps: 6, iterate: any}
+oracles: [{method: own}, {surrogate: sigmoid}]
+then:
+  - access: transfer
+    attacks:
+      transfer: {method: pgd, num_steps: 3}
+    oracles: [{method: own}]
+"""
+
+
+def test_baselines_and_front_are_audited_and_everybody_is_told(tmp_path, ray_session):
+    (tmp_path / "trust.yaml").write_text(AUDIT)
+    overrides = [
+        f"report.audit={tmp_path / 'trust.yaml'}",
+        "report.audit_samples=12",
+        "report.num_samples=24",
+        "training.epochs=2",
+    ]
+    assert sweep(tmp_path, tmp_path / "store", *overrides) == 0
+    store = tmp_path / "store"
+    trials = json.loads((store / "sweeps/tiny/trials.json").read_text())
+    audited = {path.parent.name: path for path in (store / "audits").glob("*/test.json")}
+    reported = {t["fingerprint"]: t for t in trials if (store / "verdicts" / t["fingerprint"]
+                                                        / "test").is_dir()}  # fmt: skip
+    assert audited.keys() == reported.keys()
+    assert {trial["role"] for trial in reported.values()} == {"baseline", "searched"}
+    client = MlflowClient(tracking_uri=f"sqlite:///{store / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tiny")
+    runs = {run.data.tags["label"]: run for run in client.search_runs([experiment.experiment_id])
+            if run.data.tags["kind"] == "trial"}  # fmt: skip
+    page = (store / "reports/tiny/index.html").read_text()
+    for fingerprint, trial in reported.items():
+        found = json.loads(audited[fingerprint].read_text())
+        assert (found["fingerprint"], found["num_samples"]) == (fingerprint, 12)
+        checks = {check["name"]: check for check in found["checks"]}
+        assert checks["reported number"]["status"] != "SKIPPED"
+        # The baseline lends its gradients to the others; nobody is there to lend it some.
+        lent = trial["role"] == "searched"
+        assert (checks["transfer"]["status"] == "SKIPPED") is not lent
+        assert ("transfer+own@vanilla" in found["passes"]) is lent
+        run = runs[trial["label"]]
+        assert run.data.tags["audit"] == found["status"]
+        assert run.data.metrics["audit_robust_accuracy"] == found["robust_accuracy"]
+        files = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+        assert "test.json" in files
+        assert f"{trial['label']}: {found['status']}, {len(checks)} checks on 12 test" in page
+    rest = [trial for trial in trials if trial["fingerprint"] not in reported]
+    assert all("audit" not in runs[trial["label"]].data.tags for trial in rest)

@@ -2,12 +2,11 @@
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from pipeline.attacks.oracle import Loss
-from pipeline.logits import rival_class
+from pipeline.logits import difference, margin
 
 LossName = Literal["cross_entropy", "scaled_cross_entropy", "margin", "dlr"]
 LARGEST_LOGIT = 10.0
@@ -22,20 +21,6 @@ def scaled_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of logits scaled until the largest is 10: no factor in them can blunt it."""
     largest = logits.detach().abs().amax(1, keepdim=True)
     return cross_entropy(logits * (LARGEST_LOGIT / (largest + 1e-12)), labels)
-
-
-def _difference(logits: Tensor, wrong: Tensor, labels: Tensor) -> Tensor:
-    """z_wrong - z_label."""
-    pair = logits.gather(1, torch.stack([wrong, labels], dim=1))
-    return pair[:, 0] - pair[:, 1]
-
-
-def margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """Largest wrong logit minus the right one: positive means misclassified.
-
-    Unlike cross-entropy it keeps its gradient where the softmax saturates (Carlini & Wagner).
-    """
-    return _difference(logits, rival_class(logits, labels), labels)
 
 
 def dlr(logits: Tensor, labels: Tensor) -> Tensor:
@@ -64,7 +49,7 @@ def targeted_dlr(target: Tensor) -> Loss:
         _at_least(4, logits)
         ordered = logits.sort(dim=1, descending=True).values
         scale = ordered[:, 0] - 0.5 * (ordered[:, 2] + ordered[:, 3]) + 1e-12
-        return _difference(logits, target, labels) / scale
+        return difference(logits, target, labels) / scale
 
     return loss
 

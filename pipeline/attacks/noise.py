@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from pipeline.attacks.losses import margin
 from pipeline.attacks.oracle import Oracle
 from pipeline.config_types import Count, Epsilon
+from pipeline.logits import margin
 
 
 @dataclass(frozen=True, kw_only=True)

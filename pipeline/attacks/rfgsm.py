@@ -21,7 +21,6 @@ class RFGSMConfig:
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-    gradient_steps: ClassVar[int] = 1
 
     method: Literal["rfgsm"] = "rfgsm"
     convention: Literal["torchattacks", "rat"] = "torchattacks"
@@ -31,6 +30,11 @@ class RFGSMConfig:
     loss: LossName = "cross_entropy"
     epsilon: Epsilon | None = None
     """Radius; omitted, the evaluation's."""
+
+    @property
+    def gradient_steps(self) -> int:
+        """Gradients that one sample may cost."""
+        return self.num_restarts
 
 
 def rfgsm(

@@ -7,9 +7,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from pipeline.attacks.losses import margin
 from pipeline.attacks.oracle import Oracle
 from pipeline.config_types import Count, Epsilon, Unit
+from pipeline.logits import margin
 
 SCHEDULE = ((10, 1), (50, 2), (200, 4), (500, 8), (1000, 16), (2000, 32), (4000, 64), (6000, 128),
             (8000, 256))  # fmt: skip

@@ -1,6 +1,7 @@
 """One question to a result, and how its number becomes PASS, WARN or FAIL."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -85,3 +86,28 @@ def more_broken(before: Flags, after: Flags) -> tuple[float, float]:
 def points(share: float) -> str:
     """A share of the samples for people."""
     return f"{100 * share:.1f} % of the images"
+
+
+def gain(
+    name: str,
+    question: str,
+    weaker: Flags | None,
+    stronger: Flags | None,
+    pass_at: float,
+    fail_at: float,
+    what: str,
+) -> Iterator[Check]:
+    """One check: how much `stronger` breaks that `weaker` does not."""
+    if weaker is None or stronger is None:
+        yield skipped(name, question, "not run: the audit suite has no such attack")
+        return
+    share, error = more_broken(weaker, weaker & stronger)
+    yield judge(
+        name,
+        question,
+        share,
+        pass_at=pass_at,
+        fail_at=fail_at,
+        error=error,
+        sentence=f"{what} breaks {points(share)} beyond it.",
+    )

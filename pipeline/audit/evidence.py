@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evaluator import EvaluationJob
+from pipeline.metrics.probe import SAME_ANSWER
 from pipeline.ports import ResultStore
 from pipeline.threats import CLEAN, PROBE, Member
 
@@ -49,6 +50,14 @@ class Evidence:
     def clean(self) -> Flags:
         """What is classified correctly without an attack."""
         return self.robust[CLEAN]
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the same question gets different answers; the first of AutoAttack's flags."""
+        if not self.probe:
+            return False
+        differs = float(self.probe["repeat_difference"].max()) > SAME_ANSWER
+        return differs or bool(self.probe["repeat_changes"].any())
 
     def survivors(self, attacks: Iterable[str], oracle: str | None = None) -> Flags | None:
         """What withstands these attacks (through this oracle alone); None if none was run."""

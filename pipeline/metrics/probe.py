@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.logits import rival_class, two_class_probability
+from pipeline.logits import margin, rival_class, two_class_probability
 
 Network = Callable[[Tensor], Tensor]
 Uniform = Callable[[Tensor, float, float], Tensor]
@@ -19,12 +19,10 @@ STEP = 0.25
 PLANE = 21
 """Points on each side of the searched plane."""
 NUM_REPEATS = 4
-
-
-def _margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """Largest wrong logit minus the right one, (B,)."""
-    rival = rival_class(logits, labels).unsqueeze(1)
-    return (logits.gather(1, rival) - logits.gather(1, labels.unsqueeze(1))).squeeze(1)
+SAME_ANSWER = 1e-4
+"""Largest change of the normalised logits that is put down to rounding."""
+NUM_DRAWS = 10
+"""Answers and gradients of a random network that are averaged before a direction is judged."""
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -41,7 +39,8 @@ def probe(
           a random start in the ball; `zero_pixels`: share of pixels without one (margin);
         - `saturation`: f_y (1 - f_y); `margin`: z_y minus the best other; `largest_logit`;
         - `ascent`, `random_ascent`: 1 where the true margin loss rises along the gradient's sign
-          (a random one), 0 where it falls, 0.5 where it stays;
+          (a random one), 0 where it falls, 0.5 where it stays; gradient and loss of a random
+          network are means over `NUM_DRAWS`, as they are to those who attack and judge it;
         - `cosine`: between the gradient and a finite-difference one of `NUM_QUERIES` queries, as a
           share of what that many queries can show at best;
         - `plane_breaks`: 1 where a point of the plane (gradient's sign, random sign) is
@@ -52,18 +51,21 @@ def probe(
     """
     start = (images + uniform(images, -epsilon, epsilon)).clamp(0.0, 1.0)
     random = uniform(images, -1.0, 1.0).sign()
-    gradient, logits = _gradient(model, images, labels, _margin)
+    first = _answer(model, images)
+    repeated = _repeated(model, images, first)
+    draws = NUM_DRAWS if bool((repeated["repeat_difference"] > SAME_ANSWER).any()) else 1
+    gradient, logits = _gradient(model, images, labels, margin, draws)
     zero = {
-        name: _is_zero(_gradient(model, images, labels, loss)[0])
-        | _is_zero(_gradient(model, start, labels, loss)[0])
-        for name, loss in (("cross_entropy", _cross_entropy), ("margin", _margin))
+        name: _is_zero(_gradient(model, images, labels, loss, draws)[0])
+        | _is_zero(_gradient(model, start, labels, loss, draws)[0])
+        for name, loss in (("cross_entropy", _cross_entropy), ("margin", margin))
     }
     own = two_class_probability(logits, labels, rival_class(logits, labels))
-    loss = _margin(logits, labels)
+    loss = margin(logits, labels)
 
     def rises(direction: Tensor) -> Tensor:
         stepped = (images + STEP * epsilon * direction).clamp(0.0, 1.0)
-        return 0.5 + 0.5 * (_margin(_answer(model, stepped), labels) - loss).sign()
+        return 0.5 + 0.5 * (margin(_answer(model, stepped, draws), labels) - loss).sign()
 
     facts = {
         "zero_cross_entropy": zero["cross_entropy"].to(images.dtype),
@@ -76,24 +78,33 @@ def probe(
         "random_ascent": rises(random),
         "cosine": _cosine(model, images, labels, gradient, epsilon, uniform),
         "plane_breaks": _plane_breaks(model, images, labels, epsilon, gradient.sign(), random),
-        "probabilities": _are_probabilities(logits).to(images.dtype),
+        "probabilities": _are_probabilities(first).to(images.dtype),
     }
-    return facts | _repeated(model, images, logits)
+    return facts | repeated
 
 
-def _answer(model: Network, images: Tensor) -> Tensor:
+def _answer(model: Network, images: Tensor, draws: int = 1) -> Tensor:
     with torch.no_grad():
-        return model(images)
+        return torch.stack([model(images) for _ in range(draws)]).mean(0)
 
 
 def _gradient(
-    model: Network, images: Tensor, labels: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
+    model: Network,
+    images: Tensor,
+    labels: Tensor,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    draws: int,
 ) -> tuple[Tensor, Tensor]:
+    """Means of gradient and logits over the draws."""
     images = images.detach().requires_grad_()
-    with torch.enable_grad():
-        logits = model(images)
-        (gradient,) = torch.autograd.grad(loss(logits, labels).sum(), images)
-    return gradient, logits.detach()
+    gradients, answers = [], []
+    for _ in range(draws):
+        with torch.enable_grad():
+            logits = model(images)
+            (gradient,) = torch.autograd.grad(loss(logits, labels).sum(), images)
+        gradients.append(gradient)
+        answers.append(logits.detach())
+    return torch.stack(gradients).mean(0), torch.stack(answers).mean(0)
 
 
 def _is_zero(gradient: Tensor) -> Tensor:
@@ -137,8 +148,8 @@ def _cosine(
     estimate = torch.zeros_like(images)
     for _ in range(pairs):
         direction = uniform(images, -1.0, 1.0).sign()
-        up = _margin(_answer(model, images + step * direction), labels)
-        down = _margin(_answer(model, images - step * direction), labels)
+        up = margin(_answer(model, images + step * direction), labels)
+        down = margin(_answer(model, images - step * direction), labels)
         estimate += (up - down).view(-1, *[1] * (images.dim() - 1)) * direction
     between = functional.cosine_similarity(estimate.flatten(1), gradient.flatten(1), dim=1)
     at_best: float = (pairs / (pairs + size)) ** 0.5

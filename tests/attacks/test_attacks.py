@@ -15,8 +15,8 @@ from pipeline.attacks import (
     RFGSMConfig,
     build_attack,
 )
-from pipeline.attacks.losses import margin
 from pipeline.attacks.pgd import pgd
+from pipeline.logits import margin
 
 Batch = Callable[[], tuple[Tensor, Tensor]]
 WEIGHTS = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)

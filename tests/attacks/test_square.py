@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.attacks import Oracle, SampleDraws, SquareConfig, build_attack
-from pipeline.attacks.losses import margin
 from pipeline.attacks.square import side, square
+from pipeline.logits import margin
 
 Batch = Callable[..., tuple[Tensor, Tensor]]
 

@@ -6,6 +6,8 @@ import time
 import numpy as np
 import pytest
 
+from models import GradientEstimator
+from pipeline.attacks import FGSMConfig, PGDConfig, SquareConfig
 from pipeline.config import input_spec
 from pipeline.data import load_dataset
 from pipeline.evaluator import EvaluationJob, Evaluator
@@ -13,8 +15,16 @@ from pipeline.experiment import train
 from pipeline.local import LocalExecutor, MemoryStore
 from pipeline.records import SplitName
 from pipeline.summary import union
-from pipeline.threats import load_suite, measure_member, members
+from pipeline.threats import (
+    Source,
+    Stage,
+    SuiteConfig,
+    load_suite,
+    measure_member,
+    members,
+)
 from tests.tiny import tiny_space
+from tests.victims import failures_of, run_job
 
 
 @pytest.fixture(scope="module")
@@ -85,19 +95,26 @@ def test_a_failing_task_comes_back_with_its_reason(executor, study):
     assert "no such checkpoint" in finished.failure
 
 
-def run_job(executor, job):
-    store, ended = MemoryStore(), []
-    evaluator = Evaluator(executor, store)
-    evaluator.submit(job, lambda *result: ended.append(result))
-    evaluator.wait()
-    evaluator.close()
-    assert [failure for _, _, failure in ended] == [""]
-    return store
+@pytest.fixture
+def chained(study):
+    """The job in another order: each member attacks what those before it left standing."""
+    _, job = study
+    suite = SuiteConfig(
+        name="chained",
+        epsilon=0.1,
+        order="survivors",
+        attacks={"fgsm": FGSMConfig(), "pgd2": PGDConfig(num_steps=2, num_restarts=2)},
+        oracles=[GradientEstimator(), GradientEstimator(method="rga")],
+        then=[Stage(attacks={"square": SquareConfig(num_queries=10)})],
+    )
+    return dataclasses.replace(job, members=(*members(suite), measure_member(0.1)))
 
 
 @pytest.mark.ray
-def test_local_one_worker_and_two_give_identical_rows(ray_session, study):
+@pytest.mark.parametrize("order", ["all", "survivors"])
+def test_local_one_worker_and_two_give_identical_rows(ray_session, study, chained, order):
     splits, job = study
+    job = chained if order == "survivors" else job
     stores = [
         run_job(LocalExecutor(splits, device="cpu", num_threads=1), job),
         # Two CPUs a task leave room for one worker at a time; the tasks' thread count must not
@@ -110,6 +127,45 @@ def test_local_one_worker_and_two_give_identical_rows(ray_session, study):
         for name, values in blocks[0].columns.items():
             for other in blocks[1:]:
                 np.testing.assert_array_equal(values, other.columns[name], err_msg=name)
+
+
+def test_a_chain_is_handed_out_in_order_and_told_what_is_left(executor, study, chained):
+    told = []
+    submit = executor.submit
+
+    def watched(task):
+        told.append(task)
+        submit(task)
+
+    executor.submit = watched
+    store = run_job(executor, chained)
+    assert len(store.blocks) == len(told) == len(chained.tasks())
+    for start in (0, 12):
+        asked = [t for t in told if t.key.start == start and t.member.attack_name != "measure"]
+        assert [task.member for task in asked] == list(chained.members[:-1])
+        assert asked[0].standing is None
+        left = store.get(asked[0].key).columns["robust"]
+        for task in asked[1:]:
+            expected = None if not task.member.after else tuple(left.tolist())
+            assert task.standing == expected
+            left = left & store.get(task.key).columns["robust"]
+    assert union(chained, store)["robust_accuracy"] < union(chained, store)["clean_accuracy"]
+
+
+def test_a_chain_whose_task_fails_is_told_and_over(executor, study, chained):
+    splits, job = study
+    # The third member's network is gone: what came before it is kept, what follows is not tried.
+    lost = dataclasses.replace(
+        chained.members[2], source=Source(label="s", fingerprint="a", checkpoint="/nowhere/x")
+    )
+    broken = dataclasses.replace(
+        chained, members=(*chained.members[:2], lost, *chained.members[3:-1])
+    )
+    store = MemoryStore()
+    (failure,) = failures_of(executor, broken, store)
+    assert "no such checkpoint" in failure
+    kept = {key.member for key in store.blocks}
+    assert kept == {member.name for member in chained.members[:2]}
 
 
 def test_finished_blocks_are_not_computed_again(study):
