@@ -239,7 +239,7 @@ class Failing(Recording):
 def test_a_failing_task_ends_its_chain_and_the_job_with_its_failure(
     victim: nn.Module, split: Split, position: int
 ) -> None:
-    job, store = job_of(PREFIX, 24, 12), MemoryStore()
+    job, store = job_of(PREFIX, 24, 8), MemoryStore()
     failing = Failing(
         {"validation": split}, device="cpu", networks={"victim": victim}, at=PREFIX[position]
     )
@@ -249,9 +249,11 @@ def test_a_failing_task_ends_its_chain_and_the_job_with_its_failure(
     assert {PREFIX.index(task.member) for task in failing.asked if task.key.start == 0} == set(
         range(position + 1)
     )
+    # Two chains were under way; the third is not begun for a job that has failed.
+    assert {task.key.start for task in failing.asked} == {0, 8}
     # What was stored is taken up by the next run.
     run_job(executor(split, victim), job, store)
-    assert len(store.blocks) == 2 * len(PREFIX)
+    assert len(store.blocks) == 3 * len(PREFIX)
 
 
 @pytest.mark.timeout(60)
