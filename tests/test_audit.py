@@ -95,12 +95,12 @@ def audited(
     randomised: bool = False,
     num_samples: int = FEWER,
 ) -> dict[str, Check]:
-    """The checks by name, plus `status` of the whole; `only` keeps some of the attacks."""
+    """The checks by name, plus `status` of the whole; `only` keeps some attacks or members."""
     sources = [Source(label="honest", fingerprint="aaaa", checkpoint=str(source))] if source else []
     rows = members(suite, EPSILON, randomised=randomised, sources=sources)
-    wanted = {CLEAN, *only} if only else {row.attack_name for row in rows}
-    assert wanted <= {row.attack_name for row in rows}
-    chosen = tuple(row for row in rows if row.attack_name in wanted)
+    wanted = {CLEAN, *only} if only else {row.name for row in rows}
+    chosen = tuple(row for row in rows if wanted & {row.name, row.attack_name})
+    assert wanted <= {name for row in chosen for name in (row.name, row.attack_name)}
     job = job_of((*chosen, probe_member(EPSILON)), num_samples, num_samples, split="test")
     executor = LocalExecutor({"test": samples}, device="cpu", networks={"victim": network})
     store = run_job(executor, job)
@@ -135,7 +135,7 @@ class Scaled(nn.Module):
 
 
 def test_large_logits_are_caught(suite: SuiteConfig, samples: Split, honest: Path) -> None:
-    attacks = ("pgd50", "pgd50-scaled", "apgd-ce", "apgd-margin", "apgd-dlr")
+    attacks = ("pgd50+own", "pgd50-scaled", "apgd-ce", "apgd-margin", "apgd-dlr")
     checks = audited(Scaled(victims.network(honest)), suite, samples, *attacks)
     assert {"zero gradients", "losses", "scale"} <= said(checks, Status.FAIL)
     assert checks["zero gradients"].value == 1.0
@@ -161,7 +161,7 @@ def rounded(network: Any) -> nn.Module:
 
 
 def test_rounded_rates_are_caught(suite: SuiteConfig, samples: Split, honest: Path) -> None:
-    attacks = ("pgd50", "square", "transfer")
+    attacks = ("pgd50+own", "square", "transfer")
     network = rounded(victims.network(honest))
     checks = audited(network, suite, samples, *attacks, source=honest, num_samples=60)
     # Without a gradient there are random search, and the gradients of a network that has them.
@@ -192,7 +192,9 @@ def test_a_random_network_needs_averaged_gradients(
     suite: SuiteConfig, samples: Split, poisson: Path, draws: int, status: Status
 ) -> None:
     asked = dataclasses.replace(suite, eot_draws=draws)
-    checks = audited(victims.network(poisson), asked, samples, "fgsm", randomised=True)
+    checks = audited(
+        victims.network(poisson), asked, samples, "fgsm+own", randomised=True, num_samples=24
+    )
     assert checks["randomness"].status is status
     assert f"means over {draws} draw" in checks["randomness"].sentence
     # Whatever else holds of it: random answers alone are no sign of masking.
