@@ -1,5 +1,6 @@
 """One evaluation: a network, a suite, a split -> stored verdicts, printed accuracies, an audit."""
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from pipeline import checkpoints
 from pipeline.adapters.parquet_store import ParquetStore
 from pipeline.audit import Status
 from pipeline.audit_file import store_audit
-from pipeline.config import TRIAL
+from pipeline.config import TRIAL, input_spec
 from pipeline.console import Progress, percent
 from pipeline.data import Dataset, load_dataset
 from pipeline.environment import revision
@@ -195,7 +196,7 @@ def _members(
         suite,
         request.epsilon,
         randomised=victim.randomised,
-        sources=[_source(path) for path in request.sources],
+        sources=[_source(path, victim.dataset) for path in request.sources],
         available=available,
     )
     for reason, labels in replaced.items():
@@ -212,9 +213,20 @@ def _members(
     return chosen
 
 
-def _source(path: Path) -> Source:
-    """A checkpoint of this project as a source; its folder's name labels it."""
+def _source(path: Path, dataset: Dataset) -> Source:
+    """A checkpoint of this project as a source; its folder's name labels it.
+
+    Raises:
+        ConfigError: It is none, or it reads other images than the victim.
+    """
     checkpoint = checkpoints.load(path)
+    wanted = dataclasses.asdict(input_spec(dataset))
+    for name in ("channels", "height", "width", "num_classes"):
+        if checkpoint.spec[name] != wanted[name]:
+            raise ConfigError(
+                f"--source {path}: expected a network of the victim's data ({name} "
+                f"{wanted[name]}), got one with {name} {checkpoint.spec[name]}"
+            )
     return Source(
         label=path.parent.name,
         fingerprint=checkpoint.fingerprint,

@@ -20,7 +20,7 @@ from pipeline.records import Block, BlockKey
 from pipeline.seeding import derive, seeded
 from pipeline.threats import MEASURE, PROBE, Member
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 OWN = GradientEstimator(method="own")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from models import build_model
 from models.config import FieldError
 from pipeline.adapters.mlflow_tracker import MLflowTracker, open_tracker
-from pipeline.adapters.optuna_ledger import OptunaLedger, feasible
+from pipeline.adapters.optuna_ledger import OptunaLedger, feasible, study_database
 from pipeline.adapters.parquet_store import ParquetStore
 from pipeline.adapters.ray_executor import RayExecutor
 from pipeline.adapters.ray_session import connected, is_connected, largest_node, share_data
@@ -83,9 +83,8 @@ def run_sweep(
         shares(space.compute, local_resources(), "this machine")
     open_folder(store)
     selection, reporting = judgements(space, dataset)
-    database = f"sqlite:///{(store / 'study.db').absolute()}"
     judged_by = fingerprint([selection.facts(), selection.block_size])
-    ledger = OptunaLedger(database, name, space, resume=resume, judged_by=judged_by)
+    ledger = OptunaLedger(study_database(store), name, space, resume=resume, judged_by=judged_by)
     console.line(
         f"sweep '{name}': {ledger.num_planned} trials of {model_note}, on {dataset.note}", "bold"
     )

@@ -1,5 +1,6 @@
 """Networks of the user's own through the command: what is taken, what is said, what is refused."""
 
+import dataclasses
 import importlib
 import pickle
 import re
@@ -13,10 +14,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipeline import evaluate, evaluate_run
+from models import InputSpec, build_model
+from pipeline import checkpoints, evaluate, evaluate_run
+from pipeline.config import TrialConfig
 from pipeline.data import DigitsConfig, load_dataset
 from pipeline.errors import ConfigError
 from pipeline.foreign_network import data_config, load_network
+from pipeline.training.config import TrainingConfig
+from pipeline.training.vanilla import VanillaConfig
 from tests import victims
 
 PLAIN = """
@@ -393,6 +398,29 @@ def test_sources_have_names_of_their_own(
     code, _, told = command(*asked, "--source", weights)
     assert code == 2
     assert weights.name in told
+
+
+@pytest.mark.parametrize(("field", "other"), [("width", 16), ("num_classes", 4)])
+def test_a_source_reads_the_victims_images(
+    command: Command, weights: Path, workplace: Path, field: str, other: int
+) -> None:
+    spec = dataclasses.replace(InputSpec(channels=1, height=8, width=8, num_classes=10),
+                               **{field: other})  # fmt: skip
+    model, folder = victims.small(), workplace / "elsewhere"
+    folder.mkdir()
+    config = TrialConfig(
+        data=DigitsConfig(),
+        model=model,
+        training=TrainingConfig(epochs=1),
+        strategy=VanillaConfig(method="vanilla"),
+    )
+    path = folder / "checkpoint.safetensors"
+    network = build_model(model, spec)
+    checkpoints.save(path, network, None, epoch=1, config=config, fingerprint="f", spec=spec)
+    code, _, told = command(*own(weights, suite="borrowed.yaml"), "--source", path)
+    assert code == 2
+    assert f"({field} " in told
+    assert f"got one with {field} {other}" in told
 
 
 def test_a_checkpoint_of_this_project_attacks_a_network_of_ones_own(

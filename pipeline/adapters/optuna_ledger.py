@@ -7,9 +7,11 @@ would fall back to random draws beside them.
 
 import dataclasses
 import json
+import os
 import threading
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -31,9 +33,20 @@ from pipeline.search.rules import applies
 from pipeline.search.space import ParameterConfig
 from pipeline.seeding import derive
 
+STUDY_URI = "SPIKEPROOF_STUDY_URI"
 ROW = "row"
 SPACE_HASH = "space_hash"
 STRATEGY = "strategy"
+
+
+def study_database(store: Path) -> str:
+    """Database of a store's studies: SPIKEPROOF_STUDY_URI, or a file in the store.
+
+    SQLite must not lie on a network file system: a cluster names a PostgreSQL database, such as
+    `postgresql+psycopg2://user@host/optuna` with the password in PGPASSFILE's file.
+    """
+    named = os.environ.get(STUDY_URI)
+    return named or f"sqlite:///{(store / 'study.db').absolute()}"
 
 
 def _distribution(parameter: ParameterConfig) -> BaseDistribution:

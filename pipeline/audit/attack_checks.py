@@ -50,15 +50,14 @@ def steps(evidence: Evidence) -> Iterator[Check]:
 
 def surrogates(evidence: Evidence) -> Iterator[Check]:
     """Bu et al. (2023), Ozdenizci & Legenstein (2024): the training surrogate flatters."""
-    own = evidence.survivors([MANY], oracle="own")
     yield from gain(
         "surrogates",
         "Would one surrogate have been enough?",
-        own,
+        evidence.restarted(),
         evidence.survivors([MANY]),
         0.03,
         0.10,
-        "Attacking through other surrogates than the training one",
+        "Attacking through other surrogates than the training one, as often as that one,",
     )
     yield from gain(
         "adaptive surrogate",
@@ -184,29 +183,28 @@ def convergence(evidence: Evidence) -> Iterator[Check]:
 def losses(evidence: Evidence) -> Iterator[Check]:
     """Carlini & Wagner (2017), Croce & Hein (2020): logits must not blunt the loss."""
     question = "Do losses agree? (cross-entropy, margin, DLR under APGD)"
-    rates = []
-    for attack in LOSSES:
-        found = evidence.survivors([attack])
-        if found is not None:
-            rates.append(float(found.mean()))
-    if len(rates) < len(LOSSES):
+    found = [flags for attack in LOSSES if (flags := evidence.survivors([attack])) is not None]
+    if len(found) < len(LOSSES):
         yield skipped("losses", question, "not run: the audit suite has no such attacks")
     else:
-        gap, total = max(rates) - min(rates), len(evidence.clean)
-        shown = ", ".join(f"{100 * rate:.1f} %" for rate in rates)
+        weakest = max(found, key=lambda flags: int(flags.sum()))
+        strongest = min(found, key=lambda flags: int(flags.sum()))
+        gap, total = float(weakest.mean() - strongest.mean()), len(evidence.clean)
+        shown = ", ".join(f"{100 * float(flags.mean()):.1f} %" for flags in found)
         yield judge(
             "losses",
             question,
             gap,
-            pass_at=0.02,
+            pass_at=0.03,
             fail_at=0.10,
-            error=math.sqrt(gap * total + 1.0) / total,
+            # A difference of paired counts varies with all the samples on which they disagree.
+            error=math.sqrt(int((weakest != strongest).sum()) + 1.0) / total,
             sentence=f"Robust accuracy is {shown}: {100 * gap:.1f} points apart.",
         )
     yield from gain(
         "scale",
         "Does the scale of the logits blunt cross-entropy?",
-        evidence.survivors([MANY], oracle="own"),
+        evidence.restarted(),
         evidence.survivors([SCALED]),
         0.03,
         0.10,

@@ -69,6 +69,15 @@ class Evidence:
         ]
         return _all(self.clean, found) if found else None
 
+    def restarted(self) -> Flags | None:
+        """What withstands the network's own gradient, from as many starts as there were.
+
+        Another attack also starts elsewhere: against a single start, that alone breaks something.
+        """
+        own = self.survivors([MANY], oracle="own")
+        again = self.survivors([RESTARTS])
+        return own if own is None or again is None else own & again
+
     @property
     def union(self) -> Flags:
         """What withstands everything within the radius."""
