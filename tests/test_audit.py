@@ -115,9 +115,7 @@ def said(checks: dict[str, Check], *statuses: Status) -> set[str]:
 
 def test_an_honest_network_is_believed(suite: SuiteConfig, samples: Split, honest: Path) -> None:
     checks = audited(victims.network(honest), suite, samples, num_samples=60)
-    assert said(checks, Status.FAIL) == set(), checks
-    # Sixty images and short attacks may tell a few points apart, of surrogates or of losses.
-    assert said(checks, Status.WARN) <= {"losses", "surrogates", "scale"}, checks
+    assert checks["status"].status is Status.PASS, checks
     # Without another network and without a reported number two questions cannot be asked.
     assert said(checks, Status.SKIPPED) == {"transfer", "reported number"}
     assert 0.2 < checks["status"].robust_accuracy < 0.8
