@@ -13,11 +13,11 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from models import InputSpec, ModelConfig, NeuronConfig, build_model
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, DamagedError
 from pipeline.files import write_atomically
 
 FILE_NAME = "checkpoint.safetensors"
-FORMAT = "spikeproof-checkpoint-1"
+FORMAT = "spikeproof-checkpoint-2"
 HEADER = "spikeproof"
 WEIGHT, MOMENTUM = "weight.", "momentum."
 
@@ -63,10 +63,21 @@ def save(
         "fingerprint": fingerprint,
         "spec": dataclasses.asdict(spec),
     }
-    # One entry: safetensors writes several in random order, and equal files would differ.
-    about = {HEADER: json.dumps(header, default=str)}
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # One entry: safetensors writes several in random order, and equal files would differ.
+    header = json.loads(json.dumps(header, default=str))
+    about = {HEADER: json.dumps(header | {"sha256": _sum(on_cpu, header)})}
     write_atomically(path, serialize(on_cpu, about))
+
+
+def _sum(tensors: dict[str, Tensor], header: dict[str, Any]) -> str:
+    """SHA-256 of names, shapes, numbers and header, hexadecimal."""
+    result = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        result.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        result.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return result.hexdigest()
 
 
 def load(path: Path) -> Checkpoint:
@@ -74,6 +85,7 @@ def load(path: Path) -> Checkpoint:
 
     Raises:
         ConfigError: There is no such file, or it is no checkpoint of this project.
+        DamagedError: It is cut short, or not what was written.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such checkpoint; expected a file {FILE_NAME} of a trial")
@@ -84,16 +96,22 @@ def load(path: Path) -> Checkpoint:
             for name in file.keys():  # noqa: SIM118 - not a dict
                 tensors[name] = file.get_tensor(name)
     except (SafetensorError, OSError) as error:
-        raise ConfigError(
-            f"{path}: expected a checkpoint in safetensors format, got something else ({error}); "
-            "files that need pickle are never loaded"
+        raise DamagedError(
+            f"{path}: expected a checkpoint in safetensors format, got something else, or one cut "
+            f"short ({error}); files that need pickle are never loaded"
         ) from error
-    header = json.loads(text)
-    if header.get("format") != FORMAT:
+    try:
+        header = json.loads(text)
+    except ValueError as error:
+        raise DamagedError(f"{path}: its header is not what was written ({error})") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        got = header.get("format", "none") if isinstance(header, dict) else text[:40]
         raise ConfigError(
             f"{path}: expected a checkpoint written by this pipeline ({FORMAT}), "
-            f"got format '{header.get('format', 'none')}'"
+            f"got format '{got}'"
         )
+    if header.pop("sha256", "") != _sum(tensors, header):
+        raise DamagedError(f"{path}: is not what was written (its SHA-256 differs)")
     return Checkpoint(
         weights={k[len(WEIGHT) :]: v for k, v in tensors.items() if k.startswith(WEIGHT)},
         momentum={k[len(MOMENTUM) :]: v for k, v in tensors.items() if k.startswith(MOMENTUM)},

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from pipeline import checkpoints
 from pipeline.config import TrialConfig
 from pipeline.data import Split
 from pipeline.data.augmentation import AUGMENTATIONS
-from pipeline.errors import ConfigError
-from pipeline.files import write_atomically
+from pipeline.errors import ConfigError, DamagedError
+from pipeline.files import set_aside, write_atomically
 from pipeline.records import SplitName
 from pipeline.seeding import seeded
 from pipeline.training import build_strategy
@@ -88,20 +89,14 @@ def train(
     model.to(where)
     optimizer = build_optimizer(model, config.training, strategy)
     path = folder / checkpoints.FILE_NAME
+    checkpoint, history = _left_by_last(folder, fingerprint)
     done = 0
-    if path.exists():
-        checkpoint = checkpoints.load(path)
-        if checkpoint.fingerprint != fingerprint:
-            raise ConfigError(
-                f"{path}: expected a checkpoint of trial {fingerprint}, got one of "
-                f"{checkpoint.fingerprint}; move it away"
-            )
+    if checkpoint is not None:
         model.load_state_dict(checkpoint.weights)
         checkpoints.restore_momentum(optimizer, model, checkpoint.momentum)
         done = checkpoint.epoch
     train_images, train_labels = _on_device(splits[SplitName.TRAIN], where)
     valid_images, valid_labels = _on_device(splits[SplitName.VALIDATION], where)
-    history = _history(folder, done)
     for epoch in range(done, config.training.epochs):
         rate = learning_rate(config.training, epoch)
         for group in optimizer.param_groups:
@@ -143,17 +138,45 @@ def _on_device(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
     return images, torch.tensor(split.labels, dtype=torch.int64, device=device)
 
 
-def _history(folder: Path, done: int) -> list[dict[str, Any]]:
-    """Metrics of the epochs that the checkpoint includes."""
-    path = folder / EPOCHS_FILE
+def _left_by_last(
+    folder: Path, fingerprint: str
+) -> tuple[checkpoints.Checkpoint | None, list[dict[str, Any]]]:
+    """The last checkpoint and the metrics of its epochs; what is damaged is set aside."""
+    path = folder / checkpoints.FILE_NAME
     if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines()][:done]
+        return None, []
+    try:
+        checkpoint = checkpoints.load(path)
+        history = read_history(folder)[: checkpoint.epoch]
+        if len(history) < checkpoint.epoch:
+            raise DamagedError(f"{folder / EPOCHS_FILE}: lacks epochs that the checkpoint has")
+    except DamagedError as error:
+        aside = set_aside(path)
+        logging.getLogger(__name__).warning(
+            "%s; set aside as %s, and the trial is trained again", error, aside.name
+        )
+        return None, []
+    if checkpoint.fingerprint != fingerprint:
+        raise ConfigError(
+            f"{path}: expected a checkpoint of trial {fingerprint}, got one of "
+            f"{checkpoint.fingerprint}; move it away"
+        )
+    return checkpoint, history
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
-    """Metrics of all epochs written so far."""
-    return _history(folder, 10**9)
+    """Metrics of all epochs written so far.
+
+    Raises:
+        DamagedError: The file is not what was written.
+    """
+    path = folder / EPOCHS_FILE
+    if not path.exists():
+        return []
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    except ValueError as error:
+        raise DamagedError(f"{path}: is not what was written ({error})") from error
 
 
 def write_config(folder: Path, config: TrialConfig) -> None:

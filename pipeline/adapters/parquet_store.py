@@ -1,13 +1,16 @@
 """The result store as Parquet files: one file per block, whole or absent."""
 
-from collections.abc import Sequence
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.files import write_atomically
+from pipeline.errors import DamagedError
+from pipeline.files import set_aside, write_atomically
 from pipeline.records import Block, BlockKey
 from pipeline.threats import MEASURE, PROBE
 
@@ -15,11 +18,27 @@ FOLDERS = {MEASURE: "measurements", PROBE: "probes"}
 """Where what is no verdict lies."""
 
 
-class ParquetStore:
-    """Blocks below a folder that every worker and reader sees."""
+SUM = b"content_sha256"
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+
+class ParquetStore:
+    """Blocks below a folder that every worker and reader sees.
+
+    Each file carries the SHA-256 of its content. One that is cut short or altered is set aside
+    the first time it is looked at, and its block is absent: it is computed again.
+    """
+
+    def __init__(
+        self, root: Path, damaged: Callable[[str], None] = logging.getLogger(__name__).warning
+    ) -> None:
+        """Open a store.
+
+        Args:
+            root: Its folder.
+            damaged: Called with a sentence for each file that is set aside.
+        """
+        self.root, self._damaged = root, damaged
+        self._sound: set[BlockKey] = set()
 
     def path(self, key: BlockKey) -> Path:
         """Where a block lies, or would lie."""
@@ -28,29 +47,43 @@ class ParquetStore:
         return self.root / kind / key.fingerprint / key.split / name
 
     def has(self, key: BlockKey) -> bool:
-        """Whether the block is there."""
-        return self.path(key).is_file()
+        """Whether the block is there, whole."""
+        path = self.path(key)
+        if not path.is_file():
+            return False
+        if key not in self._sound:
+            try:
+                _read(path)
+            except DamagedError as error:
+                self._damaged(f"{error}; set aside as {set_aside(path).name}, computed again")
+                return False
+            self._sound.add(key)
+        return True
 
     def put(self, key: BlockKey, block: Block) -> None:
         """Write a block; the first one stays."""
         if self.has(key):
             return
         table = pa.table(dict(block.columns)).replace_schema_metadata(block.metadata)
+        told = {SUM: _sum(table).encode()} | dict(table.schema.metadata or {})
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
+        pq.write_table(table.replace_schema_metadata(told), sink, compression="zstd")
         write_atomically(self.path(key), sink.getvalue().to_pybytes())
+        self._sound.add(key)
 
     def get(self, key: BlockKey) -> Block:
         """Read a block.
 
         Raises:
             KeyError: It is not there.
+            DamagedError: It is not what was written.
         """
         path = self.path(key)
         if not path.is_file():
             raise KeyError(f"{path}: no such block")
-        table = pq.read_table(path)
+        table = _read(path)
         metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+        metadata.pop(SUM.decode(), None)
         columns = {
             name: np.asarray(table[name].to_numpy(zero_copy_only=False))
             for name in table.column_names
@@ -63,3 +96,27 @@ class ParquetStore:
         sink = pa.BufferOutputStream()
         pq.write_table(pa.concat_tables(tables), sink, compression="zstd")
         write_atomically(out, sink.getvalue().to_pybytes())
+
+
+def _sum(table: pa.Table) -> str:
+    """SHA-256 of a table's names, types, values and metadata, hexadecimal."""
+    about = sorted(item for item in (table.schema.metadata or {}).items() if item[0] != SUM)
+    result = hashlib.sha256(repr([about, table.schema.remove_metadata().to_string()]).encode())
+    for column in table.columns:
+        result.update(repr(column.to_pylist()).encode())
+    return result.hexdigest()
+
+
+def _read(path: Path) -> pa.Table:
+    """A block's table.
+
+    Raises:
+        DamagedError: It cannot be read, or is not what was written.
+    """
+    try:
+        table = pq.read_table(path, partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
+    if (table.schema.metadata or {}).get(SUM, b"").decode() != _sum(table):
+        raise DamagedError(f"{path}: is not what was written (its SHA-256 differs)")
+    return table
