@@ -76,7 +76,7 @@ def _sum(tensors: dict[str, Tensor], header: dict[str, Any]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         result.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        result.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        result.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return result.hexdigest()
 
 
@@ -107,8 +107,7 @@ def load(path: Path) -> Checkpoint:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         got = header.get("format", "none") if isinstance(header, dict) else text[:40]
         raise ConfigError(
-            f"{path}: expected a checkpoint written by this pipeline ({FORMAT}), "
-            f"got format '{got}'"
+            f"{path}: expected a checkpoint written by this pipeline ({FORMAT}), got format '{got}'"
         )
     if header.pop("sha256", "") != _sum(tensors, header):
         raise DamagedError(f"{path}: is not what was written (its SHA-256 differs)")

@@ -30,7 +30,7 @@ class SweepFiles:
     """`sweeps/NAME/`: sweep.json, trials.json, the space as written, the environment."""
 
     def __init__(self, store: Path, name: str) -> None:
-        self.folder = store / "sweeps" / name
+        self.store, self.folder = store, store / "sweeps" / name
         self.facts: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._before_s, self._began = 0.0, time.perf_counter()

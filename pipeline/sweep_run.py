@@ -1,44 +1,33 @@
 """One run of a sweep: ledger -> ask -> train -> evaluate -> tell -> report."""
 
-import dataclasses
+import contextlib
 import shlex
+import shutil
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from models import build_model
 from models.config import FieldError
-from pipeline.adapters.mlflow_tracker import MLflowTracker, open_tracker
-from pipeline.adapters.optuna_ledger import OptunaLedger, feasible, study_database
-from pipeline.adapters.parquet_store import ParquetStore
-from pipeline.adapters.ray_executor import RayExecutor
-from pipeline.adapters.ray_session import connected, is_connected, largest_node, share_data
-from pipeline.adapters.ray_tune import RunEnd, TrialEvents, run_trials
-from pipeline.audit import Status
-from pipeline.audit_file import store_audit
-from pipeline.config import DIRECTIONS, SpaceConfig, input_spec
-from pipeline.console import Progress, percent
+from pipeline.adapters.driver_lock import only_driver
+from pipeline.adapters.mlflow_tracker import open_tracker
+from pipeline.adapters.optuna_ledger import OptunaLedger, study_database
+from pipeline.adapters.ray_session import connected, is_connected, largest_node
+from pipeline.config import SpaceConfig, input_spec
+from pipeline.console import Progress
 from pipeline.data import Dataset, load_dataset
 from pipeline.environment import describe
 from pipeline.errors import ConfigError
-from pipeline.evaluator import EvaluationJob, Evaluator
-from pipeline.experiment import elapsed, read_history, trial_folder
-from pipeline.files import open_folder
+from pipeline.files import is_full, open_folder
 from pipeline.fingerprint import fingerprint
-from pipeline.judging import audit_judgement, judgements
-from pipeline.publisher import Publisher
-from pipeline.records import Outcome, Phase, SplitName, TrialRow
-from pipeline.resources import Shares, local_resources, shares
-from pipeline.search.front import pareto_front
-from pipeline.summary import union
+from pipeline.interrupts import STOPPED, interruptible
+from pipeline.judging import judgements
+from pipeline.resources import local_resources, shares
+from pipeline.sweep_driver import Driver, StoreFullError
 from pipeline.sweep_files import SweepFiles
 from pipeline.worker import choose_device
 from reports.build import build_report
-
-HEARTBEAT_S = 15.0
-"""While trials run, a line of progress at least so often."""
 
 
 def run_sweep(
@@ -82,9 +71,46 @@ def run_sweep(
     if address is None and not is_connected():
         shares(space.compute, local_resources(), "this machine")
     open_folder(store)
+    database = study_database(store)
+    continued = _resume_command(space, space_file, overrides, store, name, address)
+    with only_driver(database, files.folder), interruptible():
+        try:
+            return _work(space, space_file, overrides, dataset, model_note, files,
+                         database, resume, address, console)  # fmt: skip
+        except KeyboardInterrupt:
+            console.line("interrupted; nothing finished is lost. Continue with", "yellow")
+            console.plain(continued)
+            return STOPPED
+        except Exception as error:
+            if not (isinstance(error, StoreFullError) or is_full(error)):
+                raise
+            free = shutil.disk_usage(store).free / 2**20
+            console.line(
+                f"the disk of {store} is full ({free:.0f} MiB free); nothing finished is lost. "
+                "Make room, and continue with",
+                "red",
+            )
+            console.plain(continued)
+            return 1
+
+
+def _work(
+    space: SpaceConfig,
+    space_file: Path,
+    overrides: Sequence[str],
+    dataset: Dataset,
+    model_note: str,
+    files: SweepFiles,
+    database: str,
+    resume: bool,
+    address: str | None,
+    console: Progress,
+) -> int:
+    """The run itself, of the only driver; returns the exit code."""
+    store, name = files.store, files.folder.name
     selection, reporting = judgements(space, dataset)
     judged_by = fingerprint([selection.facts(), selection.block_size])
-    ledger = OptunaLedger(study_database(store), name, space, resume=resume, judged_by=judged_by)
+    ledger = OptunaLedger(database, name, space, resume=resume, judged_by=judged_by)
     console.line(
         f"sweep '{name}': {ledger.num_planned} trials of {model_note}, on {dataset.note}", "bold"
     )
@@ -104,285 +130,23 @@ def run_sweep(
             reporting=reporting,
             environment=environment,
         )
-        tracker = open_tracker(store, name)
+        tracker = open_tracker(store, name, files.folder / "mlflow.spool")
         tracker.start_sweep(name, _parameters(files.facts), [str(path) for path in described])
-        run = _Run(space, dataset, store, files, ledger, tracker, share, console)
+        driver = Driver(space, dataset, store, files, ledger, tracker, share, console)
         try:
-            page = run.to_the_end()
-        except KeyboardInterrupt:
-            run.close(complete=False)
-            console.line("interrupted; nothing finished is lost. Continue with", "yellow")
-            console.plain(_resume_command(space, space_file, overrides, store, name, address))
-            return 130
+            page = driver.to_the_end()
         except BaseException:
-            run.close(complete=False)
+            # What stopped the run, a full disk say, may stop this too.
+            with contextlib.suppress(Exception):
+                driver.close(complete=False)
             raise
-        run.close(complete=not run.unfinished, artifacts=[page.parent])
-    for problem in run.unfinished:
+        driver.close(complete=not driver.unfinished, artifacts=[page.parent])
+    for problem in driver.unfinished:
         console.line(problem, "red")
     place = "" if store == Path("runs") else f" STORE={shlex.quote(str(store))}"
     console.line(f"to browse the runs in MLflow: make ui{place}, then {tracker.page}")
     console.plain(str(page))
-    return 1 if run.unfinished else 0
-
-
-class _Run:
-    """What lives as long as the driver works on a sweep."""
-
-    def __init__(
-        self,
-        space: SpaceConfig,
-        dataset: Dataset,
-        store: Path,
-        files: SweepFiles,
-        ledger: OptunaLedger,
-        tracker: MLflowTracker,
-        share: Shares,
-        console: Progress,
-    ) -> None:
-        self.space, self.dataset, self.store = space, dataset, store
-        self.files, self.ledger, self.share, self.console = files, ledger, share, console
-        self.selection, self.reporting = judgements(space, dataset)
-        self.audit = audit_judgement(space, dataset)
-        self.blocks = ParquetStore(store)
-        self.publisher = Publisher(tracker, self.blocks)
-        # The arrays once per node: workers map them from Ray's object store.
-        self.splits = share_data(
-            {
-                SplitName.TRAIN.value: dataset.train,
-                SplitName.VALIDATION.value: dataset.validation,
-                SplitName.TEST.value: dataset.test,
-            }
-        )
-        executor = RayExecutor(
-            self.splits,
-            num_cpus=share.evaluation_cpus,
-            num_gpus=share.evaluation_gpus,
-            device=space.compute.device,
-            revision=files.facts["environment"]["revision"],
-        )
-        self.evaluator = Evaluator(executor, self.blocks)
-        self.unfinished: list[str] = []
-        """What this run could not do, a line each; `--resume` tries it again."""
-        self._training: dict[str, tuple[TrialRow, int]] = {}
-        self._last_line = time.monotonic()
-
-    def to_the_end(self) -> Path:
-        """Train, evaluate, tell and report all that is left; returns the report's page.
-
-        Raises:
-            KeyboardInterrupt: The user stopped it.
-        """
-        # By fingerprint: twins share a network, which is judged once.
-        for row in {row.fingerprint: row for row in self.ledger.rows()}.values():
-            if row.phase is Phase.TOLD:
-                self.publisher.ended(row, self.selection.job(row, self.store))
-            elif row.phase is Phase.TRAINED:
-                self._evaluate(row)
-        self._train_all()
-        self.evaluator.wait()
-        self._report()
-        self._audit()
-        if not any(row.outcome is Outcome.COMPLETE for row in self.ledger.rows()):
-            self.unfinished.append("no trial was trained and evaluated; see the reasons above")
-        self.files.end(self.ledger.rows, complete=not self.unfinished)
-        return build_report(self.store, self.files.folder.name)
-
-    def close(self, *, complete: bool, artifacts: Sequence[Path] = ()) -> None:
-        """Stop evaluating, write down how far things are, deliver what the tracker waits for."""
-        self.evaluator.close()
-        numbers = self.files.end(self.ledger.rows, complete=complete)
-        for problem in self.publisher.sweep_ended(numbers, artifacts, complete=complete):
-            self._say(f"MLflow did not take: {problem}", "yellow")
-
-    def _say(self, text: str, style: str = "") -> None:
-        self._last_line = time.monotonic()
-        self.console.line(text, style)
-
-    def _train_all(self) -> None:
-        limit = self.space.compute.max_backlog
-        events = TrialEvents(
-            ask=self.ledger.ask,
-            full=lambda: self.evaluator.backlog >= limit,
-            started=self._started,
-            epoch=self._epoch,
-            trained=self._trained,
-            failed=self._failed,
-        )
-        settings = {
-            "store": str(self.store.absolute()),
-            "spec": dataclasses.asdict(input_spec(self.dataset)),
-            "device": self.space.compute.device,
-            "num_threads": self.share.trial_cpus,
-        }
-        end = RunEnd.PAUSED
-        while end is RunEnd.PAUSED:
-            self.evaluator.wait(lambda backlog: backlog < limit)
-            end = run_trials(
-                events,
-                self.splits,
-                settings,
-                num_cpus=self.share.trial_cpus,
-                num_gpus=self.share.trial_gpus,
-                scratch=self.store / "ray" / self.files.folder.name,
-            )
-        if end is RunEnd.INTERRUPTED:
-            raise KeyboardInterrupt
-
-    def _started(self, row: TrialRow) -> None:
-        self._training[row.fingerprint] = (row, 0)
-        self.publisher.started(row)
-        values = [
-            f"{path} = {value:.4g}" if isinstance(value, float) else f"{path} = {value}"
-            for path, value in row.parameters.items()
-        ]
-        self._say(": ".join([row.label, ", ".join(["training", *values])]))
-        self.files.write_trials(self.ledger.rows)
-
-    def _epoch(self, row: TrialRow, metrics: dict[str, float]) -> None:
-        self.publisher.epoch(row, metrics)
-        self._training[row.fingerprint] = (row, int(metrics["epoch"]))
-        if time.monotonic() - self._last_line > HEARTBEAT_S:
-            total = self.space.training.epochs
-            running = self._training.values()
-            now = ", ".join(f"{row.label} {epoch}/{total}" for row, epoch in running if epoch)
-            told = sum(1 for row in self.ledger.rows() if row.phase is Phase.TOLD)
-            self._say(
-                f"{told} of {self.ledger.num_planned} done; in training (epoch): {now}; "
-                f"in evaluation: {self.evaluator.backlog}",
-                "dim",
-            )
-
-    def _trained(self, row: TrialRow) -> None:
-        self._training.pop(row.fingerprint, None)
-        history = read_history(trial_folder(self.store, row.fingerprint))
-        row = dataclasses.replace(row, phase=Phase.TRAINED, training_s=elapsed(history))
-        self.ledger.update(row)
-        accuracy = percent(history[-1]["validation_accuracy"])
-        self._say(f"{row.label}: trained in {row.training_s:.0f} s, clean {accuracy}")
-        self._evaluate(row)
-
-    def _failed(self, row: TrialRow, reason: str, diverged: bool) -> None:
-        self._training.pop(row.fingerprint, None)
-        outcome = Outcome.DIVERGED if diverged else Outcome.FAILED
-        row = dataclasses.replace(row, phase=Phase.TOLD, outcome=outcome, reason=reason)
-        self.ledger.update(row)
-        self._say(f"{row.label}: {outcome}: {_last_line(reason)}", "red")
-        self.publisher.ended(row, self.selection.job(row, self.store))
-        self.files.write_trials(self.ledger.rows)
-
-    def _evaluate(self, row: TrialRow) -> None:
-        """Judge a trained network on the validation split; the ledger is told at the end."""
-
-        def done(job: EvaluationJob, seconds: float, failure: str) -> None:
-            if failure:
-                # Not told: the network is trained, and --resume evaluates what is missing.
-                self._not_evaluated(job, failure)
-                return
-            metrics = union(job, self.blocks)
-            told = dataclasses.replace(
-                row,
-                phase=Phase.TOLD,
-                outcome=Outcome.COMPLETE,
-                metrics=metrics,
-                feasible=feasible(self.space, metrics),
-                evaluation_s=seconds,
-            )
-            self.ledger.update(told)
-            self._say(f"{row.label}: validation {_accuracies(metrics, job)}", "green")
-            self.publisher.ended(told, job)
-            self.files.write_trials(self.ledger.rows)
-
-        self.evaluator.submit(self.selection.job(row, self.store), done)
-
-    def _not_evaluated(self, job: EvaluationJob, failure: str) -> None:
-        problem = f"{job.label}: evaluation on {job.split} failed: {_last_line(failure)}"
-        self.unfinished.append(f"{problem}; --resume tries it again")
-        self._say(problem, "red")
-
-    def _report(self) -> None:
-        """Judge the front and the baselines (or all) on the test split."""
-        rows = self._reported_rows()
-        suite = self.reporting.suite.name
-        self._say(f"the search is over; {len(rows)} networks under suite '{suite}' on test")
-
-        def done(job: EvaluationJob, _seconds: float, failure: str) -> None:
-            if failure:
-                self._not_evaluated(job, failure)
-                return
-            metrics = union(job, self.blocks)
-            self._say(f"{job.label}: test {_accuracies(metrics, job)}", "green")
-            self.publisher.reported(rows[job.fingerprint], job, metrics)
-
-        for row in rows.values():
-            self.evaluator.submit(self.reporting.job(row, self.store), done)
-        self.evaluator.wait()
-
-    def _audit(self) -> None:
-        """Ask of every reported network on the front, and of the baselines, whether to believe."""
-        if self.audit is None:
-            return
-        rows = {row.fingerprint: row for row in self._front_and_baselines()}
-        sources = [row for row in rows.values() if row.role == "baseline"]
-        count = self.audit.num_samples
-        self._say(f"trust audit of {len(rows)} networks on {count} test images")
-
-        def done(job: EvaluationJob, _seconds: float, failure: str) -> None:
-            if failure:
-                self._not_evaluated(job, failure)
-                return
-            row = rows[job.fingerprint]
-            reported = self.reporting.job(row, self.store)
-            result, path = store_audit(
-                job, self.blocks, epsilon=self.selection.epsilon,
-                num_classes=self.dataset.num_classes, reported=reported,
-            )  # fmt: skip
-            colour = {Status.PASS: "green", Status.WARN: "yellow"}.get(result.status, "red")
-            self._say(f"{job.label}: {result.summary()}", colour)
-            self.publisher.audited(row, result, path)
-
-        for row in rows.values():
-            job = self.audit.audit_job(
-                row, self.store, sources, randomised=self.space.model.randomised
-            )
-            self.evaluator.submit(job, done)
-        self.evaluator.wait()
-
-    def _reported_rows(self) -> dict[str, TrialRow]:
-        """By fingerprint, so that a network that two trials share is judged once."""
-        chosen = self._complete_rows()
-        if self.space.report.trials == "front":
-            chosen = self._front_and_baselines()
-        return {row.fingerprint: row for row in chosen}
-
-    def _complete_rows(self) -> list[TrialRow]:
-        return [row for row in self.ledger.rows() if row.outcome is Outcome.COMPLETE]
-
-    def _front_and_baselines(self) -> list[TrialRow]:
-        rows = self._complete_rows()
-        searched = [row for row in rows if row.role == "searched"]
-        baselines = [row for row in rows if row.role == "baseline"]
-        # What was searched has a front of its own, even where a baseline beats all of it.
-        return [*baselines, *self._front(searched)]
-
-    def _front(self, rows: Sequence[TrialRow]) -> list[TrialRow]:
-        """The feasible rows that no other feasible row dominates."""
-        objectives = self.space.search.objectives
-        feasible_rows = [row for row in rows if row.feasible]
-        front = pareto_front(
-            [[row.metrics[name] for name in objectives] for row in feasible_rows],
-            [DIRECTIONS[name] for name in objectives],
-        )
-        return [feasible_rows[index] for index in front]
-
-
-def _accuracies(metrics: dict[str, float], job: EvaluationJob) -> str:
-    clean, robust = (percent(metrics[name]) for name in ("clean_accuracy", "robust_accuracy"))
-    return f"clean {clean}, robust {robust} (n={job.num_samples})"
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no reason given"])[-1]
+    return 1 if driver.unfinished else 0
 
 
 def _model_note(space: SpaceConfig, dataset: Dataset, space_file: Path) -> str:

@@ -1,15 +1,17 @@
 """Studies in MLflow: one run a sweep, one child run a trial.
 
-All calls run in a thread of their own, so neither training nor the search waits for a server.
-The store remains the truth; whatever did not reach MLflow is sent again by `--resume`.
+All calls run in a thread of their own, so neither training nor the search waits for a server. They
+are kept in a file first: what a server that is away did not take is sent when it is back, or by
+`--resume`.
 """
 
+import dataclasses
 import json
 import logging
 import os
-import queue
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,21 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from pipeline.records import Outcome, TrialRow
+from pipeline.adapters.spool import Spool
+from pipeline.records import Outcome, Phase, TrialRow
 
 SWEEP, FINGERPRINT = "spikeproof.sweep", "spikeproof.fingerprint"
 PARENT = "mlflow.parentRunId"
 MAX_PARAM = 500
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where `make ui` serves a local store."""
-MAX_REFUSED = 3
-"""Failures in a row after which nothing more is sent: each costs seconds at a dead server."""
+RETRY_S = 15.0
+"""Between tries at a server that is away."""
+POLL_S = 0.1
+PERMANENT = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
+"""Answers that will be the same next time."""
+ASKED = ("label", "fingerprint", "role", "strategy", "method", "parameters", "config")
+"""Of a row, what is known when it is asked for."""
 VIEW = "study"
 COLUMNS = (
     "params.`lambda`",
@@ -74,48 +82,70 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 class MLflowTracker:
     """Writes to a tracking server, or to a database by its URI."""
 
-    def __init__(self, uri: str, experiment: str, artifacts: Path | None) -> None:
+    def __init__(self, uri: str, experiment: str, artifacts: Path | None, spool: Path) -> None:
         """Connect lazily; nothing is sent before the first call.
 
         Args:
             uri: Tracking URI, such as `sqlite:///runs/mlflow.db` or `http://mlflow:5000`.
             experiment: Name of the experiment; one is made if there is none.
             artifacts: Folder of a new experiment's artifacts; None lets the server choose.
+            spool: File in which calls wait for the server.
         """
         # MLflow's defaults retry a dead server for minutes; these two are read at each call.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         self._uri, self._experiment, self._artifacts = uri, experiment, artifacts
         self._client: MlflowClient | None = None
         self._experiment_id = ""
         self._sweep = ""
         self._sweep_run = ""
         self._runs: dict[str, str] = {}
-        self._problems: list[str] = []
-        self._refused = 0
-        self._calls: queue.SimpleQueue[tuple[str, Callable[[], None]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._deliver, name="mlflow", daemon=True)
-        self._thread.start()
+        self._spool = Spool(spool, receiver=_shown(uri))
+        self._problems = [self._spool.damaged] if self._spool.damaged else []
+        self._trouble = ""
+        """Why the last try failed; empty if it did not."""
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._deliver_all, name="mlflow", daemon=True)
 
-    def _deliver(self) -> None:
-        while (call := self._calls.get()) is not None:
-            what, action = call
-            if self._refused >= MAX_REFUSED:
-                continue
+    def _deliver_all(self) -> None:
+        """Send what waits, in order; try again at a server that is away."""
+        while True:
             try:
-                if self._client is None:
-                    self._connect()
-                self._open_sweep()
-                action()
-                self._refused = 0
+                if self._spool.deliver(self._deliver):
+                    self._trouble = ""
+                elif self._closing.is_set():
+                    return
+                else:
+                    time.sleep(POLL_S)
             except Exception as error:  # a server's trouble must not touch the study
-                self._refused += 1
-                self._problems.append(f"{what}: {type(error).__name__}: {str(error)[:300]}")
-                if self._refused == MAX_REFUSED:
-                    self._problems.append(
-                        f"nothing more was sent after {MAX_REFUSED} failures in a row; "
-                        "--resume sends it all"
-                    )
+                self._trouble = self._why(error)
+                if self._closing.is_set() or self._closing.wait(RETRY_S):
+                    # One last try, now that there is nothing else to wait for.
+                    try:
+                        while self._spool.deliver(self._deliver):
+                            self._trouble = ""
+                    except Exception as last:
+                        self._trouble = self._why(last)
+                    return
+
+    def _deliver(self, what: str, values: dict[str, Any]) -> None:
+        """One call of the spool; what the server will never take is noted and left behind."""
+        if self._client is None:
+            self._connect()
+        if what == "start_sweep":
+            self._sweep = values["name"]
+        self._open_sweep()
+        try:
+            getattr(self, f"_send_{what}")(**values)
+        except MlflowException as error:
+            if error.error_code not in PERMANENT:
+                raise
+            self._problems.append(f"MLflow refused {what}: {self._why(error)}")
+
+    def _why(self, error: Exception) -> str:
+        """An error for people, without the password that the address may hold."""
+        text = f"{type(error).__name__}: {error}".replace(self._uri, _shown(self._uri))
+        return text[:300]
 
     def _connect(self) -> None:
         client = MlflowClient(tracking_uri=self._uri)
@@ -142,15 +172,20 @@ class MLflowTracker:
     def start_sweep(self, name: str, parameters: dict[str, Any], files: Sequence[str]) -> None:
         """Open or find the sweep's run; files are logged with it."""
         self._sweep = name
+        # Not once: a resumed sweep runs again.
+        self._spool.append(
+            "start_sweep",
+            {"name": name, "parameters": parameters, "files": _absolute(files)},
+            name="",
+        )
+        if not self._thread.is_alive():
+            self._thread.start()
 
-        def act() -> None:
-            self._mlflow.update_run(self._sweep_run, status="RUNNING")
-            self._prepare_view()
-            self._log(self._sweep_run, parameters=parameters)
-            for file in files:
-                self._mlflow.log_artifact(self._sweep_run, file)
-
-        self._calls.put((f"sweep {name}", act))
+    def _send_start_sweep(self, name: str, parameters: dict[str, Any], files: list[str]) -> None:
+        self._mlflow.update_run(self._sweep_run, status="RUNNING")
+        self._prepare_view()
+        self._log(self._sweep_run, parameters=parameters)
+        self._log_files(self._sweep_run, files)
 
     def _open_sweep(self) -> None:
         """Find or make the sweep's run, which every other run hangs below."""
@@ -162,6 +197,8 @@ class MLflowTracker:
             found = self._mlflow.create_run(
                 self._experiment_id, run_name=f"sweep {self._sweep}", tags=tags
             )
+            # Whatever this server was sent before, it has it no longer.
+            self._spool.send_all_again()
         self._sweep_run = found.info.run_id
 
     def _prepare_view(self) -> None:
@@ -230,22 +267,43 @@ class MLflowTracker:
                 found = self._mlflow.create_run(
                     self._experiment_id, run_name=run_name(row), tags=tags
                 )
-                self._log(found.info.run_id, parameters=_trial_parameters(row))
             self._runs[row.fingerprint] = found.info.run_id
         return self._runs[row.fingerprint]
 
+    def _log_files(self, run: str, files: list[str], folder: str | None = None) -> None:
+        for file in files:
+            path = Path(file)
+            if path.is_dir():
+                self._mlflow.log_artifacts(run, file, folder or path.name)
+            elif path.is_file():
+                self._mlflow.log_artifact(run, file)
+            else:
+                self._problems.append(f"{file}: is gone, and was not sent to MLflow")
+
     def start_trial(self, row: TrialRow) -> None:
         """Open or find the trial's run below the sweep's."""
-        self._calls.put((row.label, lambda: void(self._run_of(row))))
+        self._spool.append("start_trial", {"row": _as_asked(row)})
+
+    def _send_start_trial(self, row: dict[str, Any]) -> None:
+        asked = _row(row)
+        self._log(self._run_of(asked), parameters=_trial_parameters(asked))
 
     def log_epoch(self, fingerprint: str, epoch: int, metrics: dict[str, float]) -> None:
         """A point of the trial's training curves; the trial was started before."""
+        curves = {f"curve/{name}": value for name, value in metrics.items()}
+        values = {"fingerprint": fingerprint, "epoch": epoch, "curves": curves}
+        # By its name: an epoch that is trained again, after a crash, took other seconds.
+        self._spool.append("log_epoch", values, name=f"{fingerprint} {epoch}")
 
-        def act() -> None:
-            curves = {f"curve/{name}": value for name, value in metrics.items()}
-            self._log(self._runs[fingerprint], metrics=curves, step=epoch)
-
-        self._calls.put((f"{fingerprint} epoch {epoch}", act))
+    def _send_log_epoch(self, fingerprint: str, epoch: int, curves: dict[str, float]) -> None:
+        run = self._runs.get(fingerprint)
+        if run is None:
+            found = self._find({SWEEP: self._sweep, FINGERPRINT: fingerprint})
+            if found is None:
+                self._problems.append(f"epoch {epoch} of {fingerprint}: its run is gone")
+                return
+            run = self._runs[fingerprint] = found.info.run_id
+        self._log(run, metrics=curves, step=epoch)
 
     def finish_trial(
         self,
@@ -255,46 +313,90 @@ class MLflowTracker:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Final metrics, outcome and files of a trial."""
-        files, further = list(artifacts), dict(tags or {})
+        self._spool.append(
+            "finish_trial",
+            {
+                "row": dataclasses.asdict(row),
+                "metrics": metrics,
+                "artifacts": _absolute(artifacts),
+                "tags": dict(tags or {}),
+            },
+        )
 
-        def act() -> None:
-            run = self._run_of(row)
-            tags = {"outcome": str(row.outcome or ""), "feasible": str(row.feasible).lower()}
-            tags |= further
-            if row.reason:
-                tags["reason"] = row.reason[-4000:]
-            self._log(run, metrics=metrics, tags=tags)
-            for file in files:
-                self._mlflow.log_artifact(run, file)
-            status = "FINISHED" if row.outcome is Outcome.COMPLETE else "FAILED"
-            self._mlflow.set_terminated(run, status)
-
-        self._calls.put((row.label, act))
+    def _send_finish_trial(
+        self,
+        row: dict[str, Any],
+        metrics: dict[str, float],
+        artifacts: list[str],
+        tags: dict[str, str],
+    ) -> None:
+        ended = _row(row)
+        run = self._run_of(ended)
+        labels = {"outcome": str(ended.outcome or ""), "feasible": str(ended.feasible).lower()}
+        if ended.reason:
+            labels["reason"] = ended.reason[-4000:]
+        self._log(run, metrics=metrics, tags=labels | tags)
+        self._log_files(run, artifacts)
+        status = "FINISHED" if ended.outcome is Outcome.COMPLETE else "FAILED"
+        self._mlflow.set_terminated(run, status)
 
     def finish_sweep(
         self, metrics: dict[str, float], artifacts: Iterable[str], *, complete: bool
     ) -> None:
         """Final numbers and the report of the sweep."""
-        paths = [Path(item) for item in artifacts]
+        self._spool.append(
+            "finish_sweep",
+            {"metrics": metrics, "artifacts": _absolute(artifacts), "complete": complete},
+            name="",
+        )
 
-        def act() -> None:
-            self._log(self._sweep_run, metrics=metrics, tags={"complete": str(complete).lower()})
-            for path in paths:
-                log = self._mlflow.log_artifacts if path.is_dir() else self._mlflow.log_artifact
-                log(self._sweep_run, str(path), *(["report"] if path.is_dir() else []))
-            self._mlflow.set_terminated(self._sweep_run, "FINISHED" if complete else "KILLED")
-
-        self._calls.put(("end of the sweep", act))
+    def _send_finish_sweep(
+        self, metrics: dict[str, float], artifacts: list[str], complete: bool
+    ) -> None:
+        self._log(self._sweep_run, metrics=metrics, tags={"complete": str(complete).lower()})
+        self._log_files(self._sweep_run, artifacts, folder="report")
+        self._mlflow.set_terminated(self._sweep_run, "FINISHED" if complete else "KILLED")
 
     def close(self) -> list[str]:
-        """Deliver what is waiting; returns what could not be delivered, a line each."""
-        self._calls.put(None)
-        self._thread.join()
+        """Deliver what is waiting; returns what could not be delivered, a line each.
+
+        A server that is away is tried once more, which may take a minute.
+        """
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._spool.waiting:
+            self._problems.append(
+                f"MLflow at {_shown(self._uri)} did not take {self._spool.waiting} entries, which "
+                f"wait in the store; --resume sends them ({self._trouble or 'not started'})"
+            )
         return self._problems
 
 
-def void(value: object) -> None:
-    """Drop a value, so that a lambda fits where nothing is returned."""
+def _absolute(files: Iterable[str]) -> list[str]:
+    return [str(Path(file).absolute()) for file in files]
+
+
+def _as_asked(row: TrialRow) -> dict[str, Any]:
+    """A row as it was when it was asked for: what became of it since is told at its end."""
+    return dataclasses.asdict(TrialRow(**{name: getattr(row, name) for name in ASKED}))
+
+
+def _row(values: dict[str, Any]) -> TrialRow:
+    outcome = values["outcome"]
+    return TrialRow(
+        **values
+        | {
+            "phase": Phase(values["phase"]),
+            "outcome": None if outcome is None else Outcome(outcome),
+        }
+    )
+
+
+def _shown(uri: str) -> str:
+    """The server's address without a password."""
+    scheme, found, rest = uri.partition("://")
+    return scheme + found + rest.rpartition("@")[2]
 
 
 def _trial_parameters(row: TrialRow) -> dict[str, Any]:
@@ -318,11 +420,11 @@ def initialize_database(uri: str) -> None:
         MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
 
 
-def open_tracker(store: Path, name: str) -> MLflowTracker:
-    """MLflow at MLFLOW_TRACKING_URI, or in the store."""
+def open_tracker(store: Path, name: str, spool: Path) -> MLflowTracker:
+    """MLflow at MLFLOW_TRACKING_URI, or in the store; calls wait in the file `spool`."""
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if uri:
-        return MLflowTracker(uri, name, None)
+        return MLflowTracker(uri, name, None, spool)
     uri = f"sqlite:///{(store / 'mlflow.db').absolute()}"
     initialize_database(uri)
-    return MLflowTracker(uri, name, store / "artifacts")
+    return MLflowTracker(uri, name, store / "artifacts", spool)

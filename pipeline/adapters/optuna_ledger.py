@@ -68,13 +68,14 @@ def _grid_distribution(values: Sequence[Any]) -> BaseDistribution:
     return CategoricalDistribution(values)
 
 
-def _sampler(space: SpaceConfig, num_trials: int) -> optuna.samplers.BaseSampler:
-    """The sampler of the space, seeded; a grid is handed out by the ledger itself.
+def _sampler(space: SpaceConfig, index: int) -> optuna.samplers.BaseSampler:
+    """The sampler of one proposal; a grid is handed out by the ledger itself.
+
+    Each proposal has a seed of its own, so that a resumed search draws what it would have drawn.
 
     Args:
         space: What is searched.
-        num_trials: In the study already: a sampler seeded as at the start would draw the same
-            points again.
+        index: Of the proposal in the search.
     """
     table: dict[str, Any] = {
         "grid": optuna.samplers.RandomSampler,
@@ -84,8 +85,7 @@ def _sampler(space: SpaceConfig, num_trials: int) -> optuna.samplers.BaseSampler
         "gp": optuna.samplers.GPSampler,
         "qmc": optuna.samplers.QMCSampler,
     }
-    seed = derive(space.seed, "resumed", num_trials) % 2**32 if num_trials else space.seed
-    settings: dict[str, Any] = {"seed": seed}
+    settings: dict[str, Any] = {"seed": derive(space.seed, "proposal", index) % 2**32}
     if space.search.sampler == "qmc":
         # Its sequence is one of the study, wherever it was left: always the first seed.
         settings = {"seed": space.seed, "scramble": True, "warn_asynchronous_seeding": False}
@@ -144,6 +144,8 @@ class OptunaLedger:
             for role, study in (("searched", name), ("baseline", f"{name}.baselines"))
         }
         self._rows: dict[tuple[str, int], TrialRow] = {}
+        self._nameless: dict[str, list[int]] = {role: [] for role in self._studies}
+        """Trials that Optuna knows and nobody wrote down: a crash in between left them."""
         for role, study in self._studies.items():
             for trial in study.get_trials(deepcopy=False):
                 self._adopt(role, trial)
@@ -171,7 +173,7 @@ class OptunaLedger:
         study = optuna.create_study(
             storage=storage, study_name=name, directions=directions, load_if_exists=True
         )
-        study.sampler = _sampler(self._space, len(study.get_trials(deepcopy=False)))
+        study.sampler = _sampler(self._space, 0)
         if not known:
             study.set_user_attr(SPACE_HASH, self._hash)
             with warnings.catch_warnings():
@@ -189,9 +191,9 @@ class OptunaLedger:
         """Take over a trial from the database, mending what a crash left half done."""
         text = trial.user_attrs.get(ROW)
         if text is None:
-            # Asked, but the process died before it was written down: nothing can depend on it.
+            # Asked, but the process died before it was written down: the next one to be asked.
             if not trial.state.is_finished():
-                self._studies[role].tell(trial.number, state=TrialState.FAIL)
+                self._nameless[role].append(trial.number)
             return
         row = _row_from_text(text)
         self._rows[role, trial.number] = row
@@ -227,7 +229,26 @@ class OptunaLedger:
                     return row
                 if twin.phase is Phase.TOLD:
                     self.update(twin)
+            for role, numbers in self._nameless.items():
+                while numbers:  # a smaller search was asked for than the one that crashed
+                    self._studies[role].tell(numbers.pop(), state=TrialState.FAIL)
             return None
+
+    def train_again(self, rows: Sequence[TrialRow]) -> None:
+        """Hand these out once more: what they trained is lost; what was told of them stays."""
+        with self._lock:
+            self._interrupted += rows
+
+    def _next(self, role: str) -> Trial:
+        """A new trial of Optuna's, or one that a crash left without a name."""
+        study, numbers = self._studies[role], self._nameless[role]
+        if not numbers:
+            return study.ask()
+        number = numbers.pop(0)
+        storage = study._storage
+        return Trial(
+            study, storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+        )
 
     def _count(self, role: str) -> int:
         return sum(1 for key in self._rows if key[0] == role)
@@ -237,16 +258,15 @@ class OptunaLedger:
         return [label for label in self._space.baselines if label not in there]
 
     def _ask_baseline(self, strategy: str) -> TrialRow:
-        study = self._studies["baseline"]
-        trial = study.ask()
+        trial = self._next("baseline")
         return self._record("baseline", trial, strategy, {}, label=strategy)
 
     def _ask_searched(self) -> TrialRow:
-        study = self._studies["searched"]
         search = self._space.search
         if self._grid:
-            return self._ask_grid(study)
-        trial = study.ask()
+            return self._ask_grid()
+        self._studies["searched"].sampler = _sampler(self._space, self._count("searched"))
+        trial = self._next("searched")
         strategy = search.strategies[0]
         if len(search.strategies) > 1:
             strategy = trial.suggest_categorical(STRATEGY, search.strategies)
@@ -257,12 +277,14 @@ class OptunaLedger:
         }
         return self._record("searched", trial, strategy, values)
 
-    def _ask_grid(self, study: optuna.Study) -> TrialRow:
+    def _ask_grid(self) -> TrialRow:
         strategy, values = self._grid[self._count("searched")]
         parameters = self._space.search.parameters
         distributions = {path: _grid_distribution(parameters[path].points()) for path in values}
-        trial = study.ask()
+        trial = self._next("searched")
         for path, distribution in distributions.items():
+            if path in trial.params:
+                continue
             # A fixed value instead of a sampled one: what enqueue_trial does, for one trial.
             number = isinstance(distribution, FloatDistribution)
             value = float(values[path]) if number else values[path]

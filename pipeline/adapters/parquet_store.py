@@ -19,6 +19,7 @@ FOLDERS = {MEASURE: "measurements", PROBE: "probes"}
 
 
 SUM = b"content_sha256"
+LOG = logging.getLogger(__name__)
 
 
 class ParquetStore:
@@ -28,9 +29,7 @@ class ParquetStore:
     the first time it is looked at, and its block is absent: it is computed again.
     """
 
-    def __init__(
-        self, root: Path, damaged: Callable[[str], None] = logging.getLogger(__name__).warning
-    ) -> None:
+    def __init__(self, root: Path, damaged: Callable[[str], None] = LOG.warning) -> None:
         """Open a store.
 
         Args:

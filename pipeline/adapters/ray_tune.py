@@ -22,6 +22,7 @@ from ray.tune.search import Searcher
 from models import InputSpec
 from pipeline.config import TRIAL
 from pipeline.experiment import train, trial_folder, write_config
+from pipeline.files import is_full
 from pipeline.records import TrialRow
 from pipeline.training.loop import DivergedError
 
@@ -36,6 +37,7 @@ class RunEnd(Enum):
 
     EXHAUSTED = "the ledger has nothing left"
     PAUSED = "too many networks wait for evaluation"
+    FULL = "the disk is full"
     INTERRUPTED = "the user stopped it"
 
 
@@ -67,11 +69,13 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         self._events = events
         self._live: dict[str, TrialRow] = {}
         self._paused = self._exhausted = False
-        self._cut_short = False
+        self._cut_short = self._full = False
 
     @property
     def end(self) -> "RunEnd":
         """Why the run ended, once it has."""
+        if self._full:
+            return RunEnd.FULL
         if self._live or self._cut_short or not (self._paused or self._exhausted):
             return RunEnd.INTERRUPTED
         return RunEnd.PAUSED if self._paused else RunEnd.EXHAUSTED
@@ -84,6 +88,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's configuration, None to be asked again, or FINISHED."""
+        if self._full:
+            return Searcher.FINISHED
         if self._events.full():
             if self._live:
                 return None
@@ -110,6 +116,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         if error:
             reason = f"its worker died more than {MAX_FAILURES} times; see the Ray logs"
             self._events.failed(row, reason, False)
+        elif result and result.get("full"):
+            self._full = True  # the trial stays as it was asked
         elif result and result.get("reason"):
             self._events.failed(row, result["reason"], bool(result.get("diverged")))
         elif result and result.get(ENDED):
@@ -136,8 +144,8 @@ def _train_trial(config: dict[str, Any], splits: Any, settings: dict[str, Any]) 
     # Tune copies the configuration through JSON-like containers; the border check restores it.
     trial = TRIAL.validate_python(config["trial"])
     folder = trial_folder(Path(settings["store"]), config["fingerprint"])
-    write_config(folder, trial)
     try:
+        write_config(folder, trial)
         epochs = train(
             trial,
             splits,
@@ -152,8 +160,9 @@ def _train_trial(config: dict[str, Any], splits: Any, settings: dict[str, Any]) 
     except DivergedError as error:
         tune.report({ENDED: True, "reason": str(error), "diverged": True})
         return
-    except Exception:
-        tune.report({ENDED: True, "reason": traceback.format_exc(), "diverged": False})
+    except Exception as error:
+        reason = traceback.format_exc()
+        tune.report({ENDED: True, "reason": reason, "diverged": False, "full": is_full(error)})
         return
     tune.report({ENDED: True})
 
@@ -183,6 +192,8 @@ def run_trials(
     # Tune reads these from the environment alone: its per-trial log files repeat our own.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    # The sweep's handler asks Tune to end by the other signal Tune listens to, SIGUSR1.
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     searcher = LedgerSearcher(events)
     trainable = tune.with_resources(

@@ -88,18 +88,78 @@ def test_a_crash_between_the_row_and_optuna_is_mended(tmp_path):
     assert states(tmp_path) == ["COMPLETE"]
 
 
-def test_a_trial_asked_but_never_written_down_leaves_no_zombie(tmp_path):
-    space = tiny_space(
-        tmp_path,
-        "search.sampler=random",
-        "search.num_trials=2",
-        "search.parameters.strategy.sparsity_weight={low: 0.0, high: 1.0}",
-    )
-    ledger = open_ledger(tmp_path, space)
+RANGE = "search.parameters.strategy.sparsity_weight={low: 0.0, high: 1.0}"
+
+
+def proposals(ledger):
+    """All parameters and labels the ledger hands out, each told before the next is asked."""
+    found = []
+    while (row := ledger.ask()) is not None:
+        found.append((row.label, row.parameters))
+        ledger.update(told(row, 0.9 - len(found) / 100, len(found) / 50))
+    return found
+
+
+@pytest.mark.parametrize("asked", ["searched", "baseline"])
+@pytest.mark.parametrize("sampler", ["grid", "random", "tpe", "nsga2", "gp"])
+def test_a_trial_asked_but_never_written_down_is_asked_again(tmp_path, sampler, asked):
+    overrides = [f"search.sampler={sampler}"]
+    if sampler != "grid":
+        overrides += ["search.num_trials=6", RANGE]
+    found = {}
+    for name in ("whole", "broken"):
+        folder = tmp_path / name
+        folder.mkdir()
+        space = tiny_space(folder, *overrides)
+        ledger = open_ledger(folder, space)
+        if name == "broken":
+            trial = ledger._studies[asked].ask()
+            if sampler == "random" and asked == "searched":  # and it had drawn already
+                trial.suggest_float("strategy.sparsity_weight", 0.0, 1.0)
+            ledger = open_ledger(folder, space, resume=True)
+        found[name] = proposals(ledger)
+    assert found["broken"] == found["whole"]
+    assert set(states(tmp_path / "broken")) == {"COMPLETE"}
+    assert states(tmp_path / "broken", "s.baselines") == ["COMPLETE"]
+
+
+def test_a_smaller_search_leaves_no_zombie_of_a_larger_one(tmp_path):
+    overrides = ["search.sampler=random", RANGE]
+    ledger = open_ledger(tmp_path, tiny_space(tmp_path, *overrides, "search.num_trials=5"))
+    for row in [ledger.ask() for _ in range(3)]:
+        ledger.update(told(row, 0.9, 0.1))
     ledger._studies["searched"].ask()
-    rows = drain(open_ledger(tmp_path, space, resume=True))
-    assert [row.role for row in rows] == ["baseline", "searched", "searched"]
-    assert states(tmp_path) == ["FAIL", "RUNNING", "RUNNING"]
+    smaller = tiny_space(tmp_path, *overrides, "search.num_trials=2")
+    assert drain(open_ledger(tmp_path, smaller, resume=True)) == []
+    assert states(tmp_path) == ["COMPLETE", "COMPLETE", "FAIL"]
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "gp", "qmc"])
+def test_a_resumed_search_proposes_what_it_would_have_proposed(tmp_path, sampler):
+    found = {}
+    for name in ("whole", "broken"):
+        folder = tmp_path / name
+        folder.mkdir()
+        space = tiny_space(folder, f"search.sampler={sampler}", "search.num_trials=8", RANGE)
+        ledger, found[name] = open_ledger(folder, space), []
+        while (row := ledger.ask()) is not None:
+            found[name].append((row.label, row.parameters))
+            ledger.update(told(row, 0.9 - len(found[name]) / 100, len(found[name]) / 50))
+            if name == "broken":
+                ledger = open_ledger(folder, space, resume=True)
+    assert found["broken"] == found["whole"]
+
+
+def test_what_is_lost_is_trained_again_and_what_was_told_stays(tmp_path):
+    ledger = open_ledger(tmp_path, tiny_space(tmp_path))
+    rows = drain(ledger)
+    for row in rows:
+        ledger.update(told(row, 0.9, 0.4))
+    ledger.train_again(rows[:1])
+    assert [row.label for row in drain(ledger)] == ["vanilla"]
+    ledger.update(dataclasses.replace(rows[0], phase=Phase.TRAINED))
+    ledger.update(told(rows[0], 0.1, 0.1))
+    assert [row.metrics["clean_accuracy"] for row in ledger.rows()] == [0.9] * 3
 
 
 def test_failures_are_told_as_such(tmp_path):
@@ -176,7 +236,7 @@ def test_strategy_is_searched_and_lambda_only_where_it_exists(tmp_path):
     space = tiny_space(
         tmp_path,
         "search.sampler=tpe",
-        "search.num_trials=12",
+        "search.num_trials=24",
         "search.strategies=[vanilla, at, sr, sr_star]",
         "baselines=[]",
         "search.parameters={strategy.sparsity_weight: {low: 1.0e-3, high: 0.1, log: true}, "

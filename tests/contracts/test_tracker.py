@@ -2,10 +2,17 @@
 
 import dataclasses
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 
 import pytest
 from mlflow.tracking import MlflowClient
 
+from pipeline.adapters import mlflow_tracker
 from pipeline.adapters.mlflow_tracker import MLflowTracker, initialize_database
 from pipeline.local import MemoryTracker
 from pipeline.records import Outcome, Phase, TrialRow
@@ -50,10 +57,13 @@ def file(tmp_path):
     return path
 
 
-def mlflow_tracker(folder):
+def in_folder(folder):
+    folder.mkdir(exist_ok=True)
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     initialize_database(uri)
-    return MLflowTracker(uri, "s", folder / "artifacts"), MlflowClient(tracking_uri=uri)
+    return MLflowTracker(uri, "s", folder / "artifacts", folder / "mlflow.spool"), MlflowClient(
+        tracking_uri=uri
+    )
 
 
 def test_memory_tracker_remembers(file):
@@ -69,7 +79,7 @@ def test_memory_tracker_remembers(file):
 def test_mlflow_holds_one_run_a_sweep_and_one_child_a_trial(tmp_path, file):
     # Twice, as a resumed sweep does in a new process: nothing is doubled.
     for _ in range(2):
-        tracker, client = mlflow_tracker(tmp_path)
+        tracker, client = in_folder(tmp_path)
         tell_the_story(tracker, file)
         assert tracker.close() == []
     experiment = client.get_experiment_by_name("s")
@@ -99,7 +109,7 @@ def test_mlflow_holds_one_run_a_sweep_and_one_child_a_trial(tmp_path, file):
 
 
 def test_a_failed_trial_is_shown_with_its_reason(tmp_path, file):
-    tracker, client = mlflow_tracker(tmp_path)
+    tracker, client = in_folder(tmp_path)
     tracker.start_sweep("s", {}, [])
     failed = dataclasses.replace(
         ROW, phase=Phase.TOLD, outcome=Outcome.DIVERGED, reason="loss is NaN"
@@ -112,11 +122,135 @@ def test_a_failed_trial_is_shown_with_its_reason(tmp_path, file):
     assert run.data.tags["reason"] == "loss is NaN"
 
 
-def test_an_unreachable_server_neither_raises_nor_blocks_the_caller(monkeypatch, file):
+@pytest.fixture
+def impatient(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    tracker = MLflowTracker("http://127.0.0.1:9", "s", None)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setattr(mlflow_tracker, "RETRY_S", 0.2)
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def everything(uri):
+    """All that a server shows of the sweep, without what differs from run to run."""
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("s")
+    found = {}
+    for run in client.search_runs([experiment.experiment_id]):
+        tags = {k: v for k, v in run.data.tags.items() if "user" not in k and "source" not in k
+                and k != "mlflow.parentRunId"}  # fmt: skip
+        curves = {}
+        for name in run.data.metrics:
+            history = client.get_metric_history(run.info.run_id, name)
+            curves[name] = [(point.step, point.value) for point in history]
+        files = sorted(item.path for item in client.list_artifacts(run.info.run_id))
+        found[run.info.run_name] = (run.info.status, run.data.params, tags, curves, files)
+    return found
+
+
+@pytest.mark.parametrize("answers", ["refuses", "hangs"])
+def test_a_server_that_is_away_neither_raises_nor_blocks_the_caller(
+    tmp_path, file, impatient, answers
+):
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        if answers == "hangs":
+            server.listen()
+        uri = f"http://127.0.0.1:{port}"
+        tracker = MLflowTracker(uri, "s", None, tmp_path / "mlflow.spool")
+        started = time.monotonic()
+        tell_the_story(tracker, file)
+        # A caller who waited for the server once would have waited for a second.
+        assert time.monotonic() - started < 0.9
+        (problem,) = tracker.close()
+    assert "did not take 6 entries" in problem
+    assert "--resume" in problem
+
+
+@pytest.mark.slow
+def test_a_server_that_comes_back_gets_everything_once(tmp_path, file, impatient):
+    port, spool = free_port(), tmp_path / "mlflow.spool"
+    uri, database = f"http://127.0.0.1:{port}", f"sqlite:///{tmp_path / 'server.db'}"
+    away = MLflowTracker(uri, "s", None, spool)
+    away.start_sweep("s", {"space": "s.yaml", "seed": 0}, [str(file)])
+    away.start_trial(ROW)
+    away.log_epoch("f00d", 1, {"train_loss": 2.0})
+    assert len(away.close()) == 1
+    initialize_database(database)
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database]
+    command += ["--artifacts-destination", str(tmp_path / "served"), "--port", str(port)]
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    server = subprocess.Popen(
+        [*command, "--workers", "1"], env=environment, cwd=tmp_path,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        # It is on its way up while the resumed sweep goes on.
+        back = MLflowTracker(uri, "s", None, spool)
+        tell_the_story(back, file)
+        deadline = time.monotonic() + 120
+        while back._spool.waiting and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert back.close() == []
+        found = everything(uri)
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+    whole, _ = in_folder(tmp_path / "whole")
+    tell_the_story(whole, file)
+    assert whole.close() == []
+    assert found == everything(f"sqlite:///{tmp_path / 'whole' / 'mlflow.db'}")
+    assert found["sr-000 lambda=0.05"][3]["curve/train_loss"] == [(1, 2.0), (2, 1.0)]
+
+
+def test_a_server_that_lost_everything_gets_it_again(tmp_path, file):
+    tracker, client = in_folder(tmp_path)
     tell_the_story(tracker, file)
-    problems = tracker.close()
-    assert problems[0].startswith("sweep s: ")
-    assert len(problems) == 4  # three failures, and that it gave up
-    assert "--resume" in problems[-1]
+    assert tracker.close() == []
+    before = everything(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("s")
+    for run in client.search_runs([experiment.experiment_id]):
+        client.delete_run(run.info.run_id)
+    tracker, _ = in_folder(tmp_path)
+    tracker.start_sweep("s", {"space": "s.yaml", "seed": 0}, [str(file)])
+    tracker.finish_sweep({"wall_s": 3.0}, [str(file.parent)], complete=True)
+    assert tracker.close() == []
+    assert everything(f"sqlite:///{tmp_path / 'mlflow.db'}") == before
+
+
+def test_a_damaged_spool_is_named_and_what_is_left_of_it_sent(tmp_path, file):
+    tracker, _ = in_folder(tmp_path)
+    tell_the_story(tracker, file)
+    assert tracker.close() == []
+    spool = tmp_path / "mlflow.spool"
+    spool.write_bytes(spool.read_bytes().replace(b"2.0", b"3.0", 1))
+    before = everything(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    tracker, _ = in_folder(tmp_path)
+    tell_the_story(tracker, file)
+    (problem,) = tracker.close()
+    assert "1 lines are damaged; set aside as mlflow.spool.damaged-1" in problem
+    assert everything(f"sqlite:///{tmp_path / 'mlflow.db'}") == before
+
+
+def test_a_file_that_is_gone_is_named_and_holds_nothing_up(tmp_path, file):
+    tracker, client = in_folder(tmp_path)
+    tracker.start_sweep("s", {}, [])
+    tracker.finish_trial(TOLD, TOLD.metrics, [str(tmp_path / "gone.safetensors"), str(file)])
+    (problem,) = tracker.close()
+    assert "gone.safetensors: is gone" in problem
+    found = everything(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert found["sr-000 lambda=0.05"][4] == ["index.html"]
+
+
+def test_a_password_stands_in_no_message_and_no_file(tmp_path, file, impatient):
+    uri = f"http://somebody:hunter2@127.0.0.1:{free_port()}"
+    tracker = MLflowTracker(uri, "s", None, tmp_path / "mlflow.spool")
+    tell_the_story(tracker, file)
+    (problem,) = tracker.close()
+    assert "hunter2" not in problem
+    assert all(b"hunter2" not in path.read_bytes() for path in tmp_path.glob("mlflow*"))

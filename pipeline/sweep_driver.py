@@ -1,0 +1,339 @@
+"""What a sweep's driver does: train, evaluate, tell, report, audit; and mend what was lost."""
+
+import dataclasses
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pipeline import checkpoints
+from pipeline.adapters.mlflow_tracker import MLflowTracker
+from pipeline.adapters.optuna_ledger import OptunaLedger, feasible
+from pipeline.adapters.parquet_store import ParquetStore
+from pipeline.adapters.ray_executor import RayExecutor
+from pipeline.adapters.ray_session import share_data
+from pipeline.adapters.ray_tune import RunEnd, TrialEvents, run_trials
+from pipeline.audit import Status
+from pipeline.audit_file import store_audit
+from pipeline.config import DIRECTIONS, SpaceConfig, input_spec
+from pipeline.console import Progress, percent
+from pipeline.data import Dataset
+from pipeline.errors import ConfigError
+from pipeline.evaluator import EvaluationJob, Evaluator
+from pipeline.experiment import elapsed, read_history, trial_folder
+from pipeline.files import set_aside
+from pipeline.judging import audit_judgement, judgements
+from pipeline.publisher import Publisher
+from pipeline.records import Outcome, Phase, SplitName, TrialRow
+from pipeline.resources import Shares
+from pipeline.search.front import pareto_front
+from pipeline.summary import union
+from pipeline.sweep_files import SweepFiles
+from reports.build import build_report
+
+HEARTBEAT_S = 15.0
+"""While trials run, a line of progress at least so often."""
+
+
+class StoreFullError(Exception):
+    """A worker found no room in the store."""
+
+
+class Driver:
+    """What lives as long as a process works on a sweep."""
+
+    def __init__(
+        self,
+        space: SpaceConfig,
+        dataset: Dataset,
+        store: Path,
+        files: SweepFiles,
+        ledger: OptunaLedger,
+        tracker: MLflowTracker,
+        share: Shares,
+        console: Progress,
+    ) -> None:
+        self.space, self.dataset, self.store = space, dataset, store
+        self.files, self.ledger, self.share, self.console = files, ledger, share, console
+        self.selection, self.reporting = judgements(space, dataset)
+        self.audit = audit_judgement(space, dataset)
+        self.blocks = ParquetStore(store, damaged=lambda text: self._say(text, "yellow"))
+        self.publisher = Publisher(tracker, self.blocks)
+        # The arrays once per node: workers map them from Ray's object store.
+        self.splits = share_data(
+            {
+                SplitName.TRAIN.value: dataset.train,
+                SplitName.VALIDATION.value: dataset.validation,
+                SplitName.TEST.value: dataset.test,
+            }
+        )
+        executor = RayExecutor(
+            self.splits,
+            num_cpus=share.evaluation_cpus,
+            num_gpus=share.evaluation_gpus,
+            device=space.compute.device,
+            revision=files.facts["environment"]["revision"],
+        )
+        self.evaluator = Evaluator(executor, self.blocks)
+        self.unfinished: list[str] = []
+        """What this run could not do, a line each; `--resume` tries it again."""
+        self._training: dict[str, tuple[TrialRow, int]] = {}
+        self._told: set[str] = set()
+        """Networks that train again although they are told: only their checkpoints were lost."""
+        self._last_line = time.monotonic()
+
+    def to_the_end(self) -> Path:
+        """Train, evaluate, tell and report all that is left; returns the report's page.
+
+        Raises:
+            KeyboardInterrupt: The user stopped it.
+            StoreFullError: A worker found no room in the store.
+        """
+        # By fingerprint: twins share a network, which is judged once.
+        unique = {row.fingerprint: row for row in self.ledger.rows()}.values()
+        lost = self._lost(row for row in unique if row.phase is Phase.TRAINED)
+        self.ledger.train_again(lost)
+        for row in unique:
+            if row.phase is Phase.TOLD:
+                self.publisher.ended(row, self.selection.job(row, self.store))
+            elif row.phase is Phase.TRAINED and row not in lost:
+                self._evaluate(row)
+        self._train_all()
+        self.evaluator.wait()
+        self._report()
+        self._audit()
+        if not any(row.outcome is Outcome.COMPLETE for row in self.ledger.rows()):
+            self.unfinished.append("no trial was trained and evaluated; see the reasons above")
+        self.files.end(self.ledger.rows, complete=not self.unfinished)
+        return build_report(self.store, self.files.folder.name)
+
+    def close(self, *, complete: bool, artifacts: Sequence[Path] = ()) -> None:
+        """Stop evaluating, write down how far things are, deliver what the tracker waits for."""
+        self.evaluator.close()
+        numbers = self.files.end(self.ledger.rows, complete=complete)
+        for problem in self.publisher.sweep_ended(numbers, artifacts, complete=complete):
+            self._say(f"MLflow did not take: {problem}", "yellow")
+
+    def _say(self, text: str, style: str = "") -> None:
+        self._last_line = time.monotonic()
+        self.console.line(text, style)
+
+    def _train_all(self) -> None:
+        limit = self.space.compute.max_backlog
+        events = TrialEvents(
+            ask=self.ledger.ask,
+            full=lambda: self.evaluator.backlog >= limit,
+            started=self._started,
+            epoch=self._epoch,
+            trained=self._trained,
+            failed=self._failed,
+        )
+        settings = {
+            "store": str(self.store.absolute()),
+            "spec": dataclasses.asdict(input_spec(self.dataset)),
+            "device": self.space.compute.device,
+            "num_threads": self.share.trial_cpus,
+        }
+        end = RunEnd.PAUSED
+        while end is RunEnd.PAUSED:
+            self.evaluator.wait(lambda backlog: backlog < limit)
+            end = run_trials(
+                events,
+                self.splits,
+                settings,
+                num_cpus=self.share.trial_cpus,
+                num_gpus=self.share.trial_gpus,
+                scratch=self.store / "ray" / self.files.folder.name,
+            )
+        if end is RunEnd.INTERRUPTED:
+            raise KeyboardInterrupt
+        if end is RunEnd.FULL:
+            raise StoreFullError
+
+    def _started(self, row: TrialRow) -> None:
+        self._training[row.fingerprint] = (row, 0)
+        self.publisher.started(row)
+        values = [
+            f"{path} = {value:.4g}" if isinstance(value, float) else f"{path} = {value}"
+            for path, value in row.parameters.items()
+        ]
+        self._say(": ".join([row.label, ", ".join(["training", *values])]))
+        self.files.write_trials(self.ledger.rows)
+
+    def _epoch(self, row: TrialRow, metrics: dict[str, float]) -> None:
+        self.publisher.epoch(row, metrics)
+        self._training[row.fingerprint] = (row, int(metrics["epoch"]))
+        if time.monotonic() - self._last_line > HEARTBEAT_S:
+            total = self.space.training.epochs
+            running = self._training.values()
+            now = ", ".join(f"{row.label} {epoch}/{total}" for row, epoch in running if epoch)
+            told = sum(1 for row in self.ledger.rows() if row.phase is Phase.TOLD)
+            self._say(
+                f"{told} of {self.ledger.num_planned} done; in training (epoch): {now}; "
+                f"in evaluation: {self.evaluator.backlog}",
+                "dim",
+            )
+
+    def _trained(self, row: TrialRow) -> None:
+        self._training.pop(row.fingerprint, None)
+        history = read_history(trial_folder(self.store, row.fingerprint))
+        row = dataclasses.replace(row, phase=Phase.TRAINED, training_s=elapsed(history))
+        self.ledger.update(row)
+        accuracy = percent(history[-1]["validation_accuracy"])
+        self._say(f"{row.label}: trained in {row.training_s:.0f} s, clean {accuracy}")
+        if row.fingerprint not in self._told:
+            self._evaluate(row)
+
+    def _lost(self, rows: Iterable[TrialRow]) -> list[TrialRow]:
+        """Those whose checkpoint is gone or damaged, which is set aside; they train again."""
+        lost = []
+        for row in rows:
+            path = trial_folder(self.store, row.fingerprint) / checkpoints.FILE_NAME
+            try:
+                checkpoints.load(path)
+            except ConfigError as error:
+                aside = f"; set aside as {set_aside(path).name}" if path.is_file() else ""
+                self._say(f"{row.label}: {error}{aside}; it is trained again", "yellow")
+                lost.append(row)
+        return lost
+
+    def _mend(self, jobs: dict[str, EvaluationJob]) -> None:
+        """Train again what is lost of the networks that still have something to be judged by."""
+        rows = {row.fingerprint: row for row in self.ledger.rows()}
+        unfinished = [
+            rows[name]
+            for name, job in jobs.items()
+            if not all(self.blocks.has(task.key) for task in job.tasks())
+        ]
+        lost = self._lost(unfinished)
+        if lost:
+            self._told = {row.fingerprint for row in lost}
+            self.ledger.train_again(lost)
+            self._train_all()
+
+    def _failed(self, row: TrialRow, reason: str, diverged: bool) -> None:
+        self._training.pop(row.fingerprint, None)
+        outcome = Outcome.DIVERGED if diverged else Outcome.FAILED
+        row = dataclasses.replace(row, phase=Phase.TOLD, outcome=outcome, reason=reason)
+        self.ledger.update(row)
+        self._say(f"{row.label}: {outcome}: {_last_line(reason)}", "red")
+        self.publisher.ended(row, self.selection.job(row, self.store))
+        self.files.write_trials(self.ledger.rows)
+
+    def _evaluate(self, row: TrialRow) -> None:
+        """Judge a trained network on the validation split; the ledger is told at the end."""
+
+        def done(job: EvaluationJob, seconds: float, failure: str) -> None:
+            if failure:
+                # Not told: the network is trained, and --resume evaluates what is missing.
+                self._not_evaluated(job, failure)
+                return
+            metrics = union(job, self.blocks)
+            told = dataclasses.replace(
+                row,
+                phase=Phase.TOLD,
+                outcome=Outcome.COMPLETE,
+                metrics=metrics,
+                feasible=feasible(self.space, metrics),
+                evaluation_s=seconds,
+            )
+            self.ledger.update(told)
+            self._say(f"{row.label}: validation {_accuracies(metrics, job)}", "green")
+            self.publisher.ended(told, job)
+            self.files.write_trials(self.ledger.rows)
+
+        self.evaluator.submit(self.selection.job(row, self.store), done)
+
+    def _not_evaluated(self, job: EvaluationJob, failure: str) -> None:
+        problem = f"{job.label}: evaluation on {job.split} failed: {_last_line(failure)}"
+        self.unfinished.append(f"{problem}; --resume tries it again")
+        self._say(problem, "red")
+
+    def _report(self) -> None:
+        """Judge the front and the baselines (or all) on the test split."""
+        rows = self._reported_rows()
+        suite = self.reporting.suite.name
+        self._say(f"the search is over; {len(rows)} networks under suite '{suite}' on test")
+
+        def done(job: EvaluationJob, _seconds: float, failure: str) -> None:
+            if failure:
+                self._not_evaluated(job, failure)
+                return
+            metrics = union(job, self.blocks)
+            self._say(f"{job.label}: test {_accuracies(metrics, job)}", "green")
+            self.publisher.reported(rows[job.fingerprint], job, metrics)
+
+        jobs = {name: self.reporting.job(row, self.store) for name, row in rows.items()}
+        self._mend(jobs)
+        for job in jobs.values():
+            self.evaluator.submit(job, done)
+        self.evaluator.wait()
+
+    def _audit(self) -> None:
+        """Ask of every reported network on the front, and of the baselines, whether to believe."""
+        if self.audit is None:
+            return
+        rows = {row.fingerprint: row for row in self._front_and_baselines()}
+        sources = [row for row in rows.values() if row.role == "baseline"]
+        count = self.audit.num_samples
+        self._say(f"trust audit of {len(rows)} networks on {count} test images")
+
+        def done(job: EvaluationJob, _seconds: float, failure: str) -> None:
+            if failure:
+                self._not_evaluated(job, failure)
+                return
+            row = rows[job.fingerprint]
+            reported = self.reporting.job(row, self.store)
+            result, path = store_audit(
+                job, self.blocks, epsilon=self.selection.epsilon,
+                num_classes=self.dataset.num_classes, reported=reported,
+            )  # fmt: skip
+            colour = {Status.PASS: "green", Status.WARN: "yellow"}.get(result.status, "red")
+            self._say(f"{job.label}: {result.summary()}", colour)
+            self.publisher.audited(row, result, path)
+
+        jobs = {
+            name: self.audit.audit_job(
+                row, self.store, sources, randomised=self.space.model.randomised
+            )
+            for name, row in rows.items()
+        }
+        self._mend(jobs)
+        for job in jobs.values():
+            self.evaluator.submit(job, done)
+        self.evaluator.wait()
+
+    def _reported_rows(self) -> dict[str, TrialRow]:
+        """By fingerprint, so that a network that two trials share is judged once."""
+        chosen = self._complete_rows()
+        if self.space.report.trials == "front":
+            chosen = self._front_and_baselines()
+        return {row.fingerprint: row for row in chosen}
+
+    def _complete_rows(self) -> list[TrialRow]:
+        return [row for row in self.ledger.rows() if row.outcome is Outcome.COMPLETE]
+
+    def _front_and_baselines(self) -> list[TrialRow]:
+        rows = self._complete_rows()
+        searched = [row for row in rows if row.role == "searched"]
+        baselines = [row for row in rows if row.role == "baseline"]
+        # What was searched has a front of its own, even where a baseline beats all of it.
+        return [*baselines, *self._front(searched)]
+
+    def _front(self, rows: Sequence[TrialRow]) -> list[TrialRow]:
+        """The feasible rows that no other feasible row dominates."""
+        objectives = self.space.search.objectives
+        feasible_rows = [row for row in rows if row.feasible]
+        front = pareto_front(
+            [[row.metrics[name] for name in objectives] for row in feasible_rows],
+            [DIRECTIONS[name] for name in objectives],
+        )
+        return [feasible_rows[index] for index in front]
+
+
+def _accuracies(metrics: dict[str, float], job: EvaluationJob) -> str:
+    clean, robust = (percent(metrics[name]) for name in ("clean_accuracy", "robust_accuracy"))
+    return f"clean {clean}, robust {robust} (n={job.num_samples})"
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no reason given"])[-1]
