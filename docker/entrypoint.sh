@@ -7,6 +7,7 @@ set -euo pipefail
 
 TOKEN=${RAY_AUTH_TOKEN_PATH:-/run/secrets/ray/token}
 PASSWORD=/run/secrets/database/password
+ADMIN_PASSWORD=/run/secrets/database/mlflow_admin
 RAYLET_PORT=6380
 # Where a host has several addresses, the one that the other hosts reach.
 node=(--disable-usage-stats --object-store-memory="${OBJECT_STORE_BYTES:-}"
@@ -28,6 +29,21 @@ use_password() {
   (umask 077 && sed 's/.*/*:*:*:*:&/' "$PASSWORD" >"$PGPASSFILE")
 }
 
+# MLFLOW_AUTH=basic: what the server and its client read, in files as well.
+mlflow_login() { # server | client
+  wait_for_file "$ADMIN_PASSWORD"
+  (
+    umask 077
+    mkdir -p ~/.mlflow
+    printf '[mlflow]\nmlflow_tracking_username = admin\nmlflow_tracking_password = %s\n' \
+      "$(<"$ADMIN_PASSWORD")" >~/.mlflow/credentials
+    [[ $1 == client ]] || printf '[mlflow]\n%s\n%s\n%s\nadmin_password = %s\n' \
+      'default_permission = NO_PERMISSIONS' 'admin_username = admin' \
+      "database_uri = postgresql+psycopg2://$POSTGRES_USER@$POSTGRES_HOST/mlflow_auth" \
+      "$(<"$ADMIN_PASSWORD")" >~/.mlflow/auth.ini
+  )
+}
+
 wait_for_head() {
   wait_for_file "$TOKEN"
   until ray health-check --address "$RAY_HEAD" >/dev/null 2>&1; do
@@ -40,7 +56,7 @@ wait_for_head() {
 init() {
   local folder file
   umask 077
-  for file in /secrets/ray/token /secrets/database/password; do
+  for file in /secrets/ray/token /secrets/database/password /secrets/database/mlflow_admin; do
     if [[ ! -s $file ]]; then
       python -c 'import secrets; print(secrets.token_hex(32), end="")' >"$file.new"
       mv "$file.new" "$file"
@@ -66,6 +82,15 @@ mlflow_server() {
   "${services[@]}" database mlflow
   # Names under which the server is asked for; any other Host header is refused.
   local hosts="mlflow:5000,localhost,localhost:*,127.0.0.1,127.0.0.1:*"
+  if [[ ${MLFLOW_AUTH:-} == basic ]]; then
+    "${services[@]}" database mlflow_auth
+    mlflow_login server
+    export MLFLOW_AUTH_CONFIG_PATH=~/.mlflow/auth.ini
+    # Signs the forms of the UI; a new one at each start only ends open forms.
+    MLFLOW_FLASK_SERVER_SECRET_KEY=$(python -c 'import secrets; print(secrets.token_hex(32))')
+    export MLFLOW_FLASK_SERVER_SECRET_KEY
+    set -- --app-name basic-auth "$@"
+  fi
   exec mlflow server --host 0.0.0.0 --port 5000 --workers 1 \
     --backend-store-uri "postgresql+psycopg2://$POSTGRES_USER@$POSTGRES_HOST/mlflow" \
     --serve-artifacts --artifacts-destination /artifacts \
@@ -88,6 +113,7 @@ ray_worker() {
 sweep() {
   use_password
   "${services[@]}" database optuna
+  [[ ${MLFLOW_AUTH:-} != basic ]] || mlflow_login client
   "${services[@]}" url "$MLFLOW_TRACKING_URI/health"
   wait_for_head
   # A driver needs a node of its own; this one takes no work.

@@ -1,9 +1,9 @@
 """What the services of compose.yaml wait for, and how the sweep begins or goes on.
 
-    services.py database NAME         wait for PostgreSQL; make the database if there is none
-    services.py url URL [--once]      wait until the address answers; or ask once
-    services.py sweep [ARGUMENTS]     pipeline.sweep with them, or with those in SWEEP_ARGS;
-                                      continued where the study exists
+services.py database NAME         wait for PostgreSQL; make the database if there is none
+services.py url URL [--once]      wait until the address answers; or ask once
+services.py sweep [ARGUMENTS]     pipeline.sweep with them, or with those in SWEEP_ARGS;
+                                  continued where the study exists
 """
 
 import os
@@ -42,8 +42,8 @@ def database(name: str) -> None:
         except psycopg2.OperationalError as error:
             if "authentication failed" in str(error):
                 sys.exit(
-                    f"PostgreSQL: {error}the volume database-secret holds another password than the "
-                    "one that the volume database was made with: one of them was removed alone"
+                    f"PostgreSQL: {error}the volume database-secret holds another password than "
+                    "the one the volume database was made with: one of them was removed alone"
                 )
             return False
         connection.autocommit = True

@@ -9,6 +9,7 @@
 #   BUILD       0: take the image as it is
 #   BUILD_ARGS  further arguments of the build
 #   KEEP        1: leave everything running at the end
+# shellcheck disable=SC2016,SC2329  # commands for containers; functions that check() calls
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -24,7 +25,7 @@ compose+=(--file compose.yaml --project-name spikeproof-smoke)
 work=$(mktemp -d)
 log=$work/log
 chmod 755 "$work"
-export STORE=$work/runs MLFLOW_PORT=${MLFLOW_PORT:-5055} WORKER_CPUS=1 IMAGE=${IMAGE:-spikeproof:latest}
+export STORE=$work/runs DATA=$work/data MLFLOW_PORT=${MLFLOW_PORT:-5055} WORKER_CPUS=1 IMAGE=${IMAGE:-spikeproof:latest}
 url=http://127.0.0.1:$MLFLOW_PORT
 failed=0
 
@@ -53,7 +54,11 @@ within() { # SERVICE COMMAND...
 }
 sweep_log() { "$engine" logs "$(container sweep)" 2>&1; }
 up() { "${compose[@]}" up --detach --scale ray-worker=2 >>"$log" 2>&1; }
-down() { "${compose[@]}" down "$@" >>"$log" 2>&1; }
+# The sweep first, as Docker does by itself: it says good-bye to the others.
+down() {
+  "$engine" stop --time 60 "$(container sweep)" >>"$log" 2>&1
+  "${compose[@]}" down "$@" >>"$log" 2>&1
+}
 
 state() { "$engine" inspect --format "{{.State.$2}}" "$1"; }
 sweep_ends() { # with exit code 0, within ten minutes
@@ -68,10 +73,14 @@ sweep_ends() { # with exit code 0, within ten minutes
 }
 sweep_says() { # TEXT, within five minutes
   local limit=$((SECONDS + 300))
-  until sweep_log | grep -q -- "$1"; do
+  until sweep_log | grep -c -- "$1"; do
     ((SECONDS < limit)) && [[ $(state "$(container sweep)" Status) != exited ]] || return 1
     sleep 0.5
   done
+}
+sweep_stops() {
+  "$engine" stop --time 60 "$(container sweep)"
+  sweep_says "interrupted; nothing finished is lost"
 }
 start() { # the sweep NAME, of EPOCHS
   export SWEEP_ARGS="--name $1 --trials 2 --set training.epochs=$2 --set evaluation.num_samples=40
@@ -105,10 +114,10 @@ sweep_run() { # its id in MLflow
     sed -n 's/.*"experiment_id": *"\([0-9]*\)".*/\1/p' | head -n 1)
   curl -s "$url/api/2.0/mlflow/runs/search" -H 'Content-Type: application/json' \
     -d "{\"experiment_ids\": [\"$experiment\"], \"filter\": \"tags.kind = 'sweep'\"}" |
-    tr ',{' '\n\n' | sed -n 's/.*"run_id": *"\([0-9a-f]*\)".*/\1/p' | head -n 1
+    tr ',' '\n' | tr '{' '\n' | sed -n 's/.*"run_id": *"\([0-9a-f]*\)".*/\1/p' | head -n 1
 }
 report_through_mlflow() {
-  curl -sf "$url/get-artifact?path=report/index.html&run_uuid=$(sweep_run "$1")" | grep -qi '<html'
+  curl -sf "$url/get-artifact?path=report/index.html&run_uuid=$(sweep_run "$1")" | grep -ci '<html'
 }
 loopback_only() {
   local ports
@@ -156,7 +165,6 @@ postgres_refuses() { # a client without the password
 say "$COMPOSE; the log is $log"
 if [[ ${BUILD:-1} != 0 ]]; then
   read -ra build_args <<<"${BUILD_ARGS:-}"
-  # shellcheck disable=SC2312
   check "the image is built" "$engine" build "${build_args[@]}" --file docker/Dockerfile --tag "$IMAGE" \
     --build-arg REVISION="$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)" .
   ((failed)) && exit 1
@@ -187,7 +195,8 @@ say "        $((SECONDS - killed_at)) s after the kill"
 
 start stopped 6
 check "a third sweep trains" sweep_says ": trained in"
-check "all is taken down in mid-sweep" down
+check "it stops when asked, and writes down how far it is" sweep_stops
+check "all is taken down" down
 check "and brought up again" up
 check "the sweep goes on to its end" sweep_ends
 check "without training again what was trained" test "$(sweep_log | grep -c ': trained in')" -lt 4
