@@ -137,5 +137,8 @@ case $role in
   mlflow-server) mlflow_server "$@" ;;
   ray-head) ray_head "$@" ;;
   ray-worker) ray_worker "$@" ;;
-  *) exec "$role" "$@" ;;
+  *)
+    [[ ! -r $PASSWORD ]] || use_password
+    exec "$role" "$@"
+    ;;
 esac
