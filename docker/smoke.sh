@@ -57,6 +57,8 @@ up() { "${compose[@]}" up --detach --scale ray-worker=2 >>"$log" 2>&1; }
 # The sweep first, as Docker does by itself: it says good-bye to the others.
 down() {
   "$engine" stop --time 60 "$(container sweep)" >>"$log" 2>&1
+  # podman-compose forgets all but the first of several.
+  containers ray-worker | xargs -r "$engine" rm --force >>"$log" 2>&1
   "${compose[@]}" down "$@" >>"$log" 2>&1
 }
 
@@ -94,7 +96,7 @@ finish() {
     return
   fi
   down --volumes
-  # Some versions of podman-compose leave them.
+  # podman-compose leaves some of them.
   "$engine" volume ls --quiet --filter name=spikeproof-smoke_ |
     xargs -r "$engine" volume rm >>"$log" 2>&1
   # Belongs to the user of the containers.
