@@ -8,6 +8,7 @@ services.py sweep [ARGUMENTS]     pipeline.sweep with them, or with those in SWE
 
 import os
 import shlex
+import subprocess
 import sys
 import time
 import urllib.error
@@ -118,7 +119,12 @@ def main() -> int:
     elif role == "url":
         wait(arguments[0], lambda: answers(arguments[0]))
     elif role == "sweep":
-        return sweep(arguments)
+        try:
+            return sweep(arguments)
+        finally:
+            # Else the cluster would believe for a minute that this node is still there, and keep
+            # the next driver waiting for it.
+            subprocess.run(["ray", "stop"], stdout=subprocess.DEVNULL, check=False)
     else:
         sys.exit(__doc__)
     return 0

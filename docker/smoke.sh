@@ -56,10 +56,12 @@ sweep_log() { "$engine" logs "$(container sweep)" 2>&1; }
 up() { "${compose[@]}" up --detach --scale ray-worker=2 >>"$log" 2>&1; }
 # The sweep first, as Docker does by itself: it says good-bye to the others.
 down() {
-  "$engine" stop --time 60 "$(container sweep)" >>"$log" 2>&1
-  # podman-compose forgets all but the first of several.
-  containers ray-worker | xargs -r "$engine" rm --force >>"$log" 2>&1
-  "${compose[@]}" down "$@" >>"$log" 2>&1
+  {
+    "$engine" stop --time 60 "$(container sweep)"
+    # podman-compose forgets all but the first of several.
+    containers ray-worker | xargs -r "$engine" rm --force
+    "${compose[@]}" down "$@"
+  } >>"$log" 2>&1
 }
 
 state() { "$engine" inspect --format "{{.State.$2}}" "$1"; }
