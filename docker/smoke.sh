@@ -59,6 +59,7 @@ down() {
   {
     "$engine" stop --time 60 "$(container sweep)"
     # podman-compose forgets all but the first of several.
+    containers sweep | xargs -r "$engine" rm --force
     containers ray-worker | xargs -r "$engine" rm --force
     "${compose[@]}" down "$@"
   } >>"$log" 2>&1
