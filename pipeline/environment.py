@@ -1,6 +1,7 @@
 """What a number was computed with: versions, hardware, code revision."""
 
 import importlib.metadata
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -9,16 +10,21 @@ from typing import Any
 import torch
 
 ENGINES = ("torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "pyarrow", "spikeproof")
+REVISION = "SPIKEPROOF_REVISION"
+"""Names the commit where there is no git to ask, as in a container image."""
 
 
 def revision() -> str:
-    """Commit of the code, with `+changes` where files differ from it; `unknown` outside git."""
+    """Commit of the code, with `+changes` where files differ from it.
+
+    Outside git it is what SPIKEPROOF_REVISION says, or `unknown`.
+    """
     here = Path(__file__).parent
     try:
         commit = _git(here, "rev-parse", "--short=12", "HEAD")
         return commit + ("+changes" if _git(here, "status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.SubprocessError):
-        return "unknown"
+        return os.environ.get(REVISION) or "unknown"
 
 
 def _git(folder: Path, *arguments: str) -> str:
