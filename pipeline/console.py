@@ -2,10 +2,12 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
 from pipeline.errors import ConfigError
 
@@ -29,6 +31,21 @@ class Progress:
     def plain(self, text: str) -> None:
         """Print a line alone."""
         self._console.print(text, markup=False)
+
+    def columns(self, cells: Sequence[str], widths: Sequence[int], style: str = "") -> None:
+        """Print one row; the last cell takes the rest of the line and is folded within it.
+
+        Args:
+            cells: Texts; the first one alone is coloured.
+            widths: Of all cells but the last, in characters.
+            style: Of the first cell.
+        """
+        row = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+        for width in widths:
+            row.add_column(width=width)
+        row.add_column(overflow="fold", ratio=1)
+        row.add_row(Text(cells[0], style=style), *(Text(cell) for cell in cells[1:]))
+        self._console.print(row, soft_wrap=False)
 
 
 def percent(value: float) -> str:
