@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ COLOURS = {
     Status.FAIL: "red",
     Status.SKIPPED: "dim",
 }
+ADDRESS = re.compile(r"auto|([A-Za-z0-9_.-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}")
 WIDTHS = (7, 14)
 """Of the columns with the status and with what was looked at."""
 
@@ -49,8 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
 
     def run() -> int:
-        if options.address is not None and not options.address.strip():
-            raise ConfigError("--address: expected host:port of a Ray head, got nothing")
+        if options.address is not None and not ADDRESS.fullmatch(options.address):
+            raise ConfigError(
+                "--address: expected host:port of the cluster's head such as 10.0.0.1:6379, or "
+                f"auto, got {options.address!r}"
+            )
         data = None if options.space is None else read_space(options.space, ()).data
         console = Progress()
         if not options.json:

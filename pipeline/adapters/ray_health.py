@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,6 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.adapters.ray_session import connected
-from pipeline.errors import ConfigError
 from pipeline.health.finding import Finding, one_line
 from pipeline.health.machine import Machine, examine_machine
 from pipeline.health.store import answer
@@ -237,18 +235,12 @@ def head_address(address: str) -> str:
     """`host:port` of a cluster's head; `auto` is the one this machine knows of.
 
     Raises:
-        ConfigError: It is neither.
         ConnectionError: `auto`, and the machine knows of none.
     """
     if ray.is_initialized():
         return str(ray.get_runtime_context().gcs_address)
     if address == "auto":
         return str(services.canonicalize_bootstrap_address("auto"))
-    if not re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}", address):
-        raise ConfigError(
-            f"--address: expected host:port of the head such as 10.0.0.1:6379, or auto, got "
-            f"{address!r}"
-        )
     return address
 
 

@@ -10,6 +10,8 @@ _SETTING = re.compile(r"([?&;][^=&;]*(?:pass|pwd|token|secret|key)[^=&;]*=)([^&;
 
 def without_password(url: str) -> str:
     """The address with `***` where a password or a token stands."""
+    if "://" not in url and ("@" in url or ":" in url):
+        return "***"  # no address, so where a password stands in it is unknown
     return _SETTING.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
 
 
