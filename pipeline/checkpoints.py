@@ -13,6 +13,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from models import InputSpec, ModelConfig, NeuronConfig, build_model
+from pipeline.config_types import NAME_PATTERN
 from pipeline.errors import ConfigError
 from pipeline.files import write_atomically
 
@@ -88,12 +89,7 @@ def load(path: Path) -> Checkpoint:
             f"{path}: expected a checkpoint in safetensors format, got something else ({error}); "
             "files that need pickle are never loaded"
         ) from error
-    header = json.loads(text)
-    if header.get("format") != FORMAT:
-        raise ConfigError(
-            f"{path}: expected a checkpoint written by this pipeline ({FORMAT}), "
-            f"got format '{header.get('format', 'none')}'"
-        )
+    header = _header(path, text)
     return Checkpoint(
         weights={k[len(WEIGHT) :]: v for k, v in tensors.items() if k.startswith(WEIGHT)},
         momentum={k[len(MOMENTUM) :]: v for k, v in tensors.items() if k.startswith(MOMENTUM)},
@@ -102,6 +98,29 @@ def load(path: Path) -> Checkpoint:
         fingerprint=header["fingerprint"],
         spec=header["spec"],
     )
+
+
+def _header(path: Path, text: str) -> dict[str, Any]:
+    """The JSON of a file that may be anybody's, with the types of its entries checked."""
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError):
+        header = None
+    found = header.get("format", "none") if isinstance(header, dict) else "none"
+    if not isinstance(header, dict) or found != FORMAT:
+        raise ConfigError(
+            f"{path}: expected a checkpoint written by this pipeline ({FORMAT}), "
+            f"got format '{str(found)[:80]}'"
+        )
+    for name, kind in (("epoch", int), ("config", dict), ("fingerprint", str), ("spec", dict)):
+        if not isinstance(header.get(name), kind):
+            raise ConfigError(
+                f"{path}: damaged: its '{name}' is no {kind.__name__}; train the network again"
+            )
+    if not NAME_PATTERN.fullmatch(header["fingerprint"]):
+        # It names folders of the store.
+        raise ConfigError(f"{path}: damaged: its fingerprint is no name; train the network again")
+    return header
 
 
 def restore_momentum(
@@ -116,16 +135,56 @@ def restore_momentum(
 
 
 def rebuild(checkpoint: Checkpoint) -> nn.Module:
-    """The network of a checkpoint with its weights, in evaluation mode, on the CPU."""
+    """The network of a checkpoint with its weights, in evaluation mode, on the CPU.
+
+    Raises:
+        ConfigError: The header describes no network, or another one than the weights are of.
+    """
+    check_weights(checkpoint)
+    model = _described(checkpoint)
+    model.load_state_dict(checkpoint.weights, strict=True)
+    return model.eval()
+
+
+def check_weights(checkpoint: Checkpoint) -> None:
+    """Whether the weights are those of the network that the header describes.
+
+    Nothing is allocated for it: the header may describe layers that no memory holds.
+
+    Raises:
+        ConfigError: They are not.
+    """
+    try:
+        with torch.device("meta"):
+            wanted = _described(checkpoint).state_dict()
+    except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"checkpoint {checkpoint.fingerprint}: its header describes no network of this "
+            f"project ({reason}); train the network again"
+        ) from error
+    got = checkpoint.weights
+    other = sorted(
+        name
+        for name in {*wanted, *got}
+        if name not in got or name not in wanted or got[name].shape != wanted[name].shape
+    )
+    if other:
+        raise ConfigError(
+            f"checkpoint {checkpoint.fingerprint}: its weights are not of the network that its "
+            f"header describes (first: {other[0][:80]}); train the network again"
+        )
+
+
+def _described(checkpoint: Checkpoint) -> nn.Module:
+    """A network as the header says, on torch's default device."""
     config = dict(checkpoint.config["model"])
     neuron = NeuronConfig(**config.pop("neuron"))
     channels = tuple(config.pop("channels"))
     spec = dict(checkpoint.spec)
     for key in ("mean", "std"):
         spec[key] = None if spec[key] is None else tuple(spec[key])
-    model = build_model(ModelConfig(**config, neuron=neuron, channels=channels), InputSpec(**spec))
-    model.load_state_dict(checkpoint.weights, strict=True)
-    return model.eval()
+    return build_model(ModelConfig(**config, neuron=neuron, channels=channels), InputSpec(**spec))
 
 
 def digest(path: Path) -> str:

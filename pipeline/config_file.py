@@ -18,6 +18,8 @@ __all__ = ["ConfigFile", "Problem", "check", "read"]
 T = TypeVar("T")
 MAX_BYTES = 256 * 1024
 """Bounds the time a hostile or mistaken file can take; search spaces are a hundredth of it."""
+MAX_PROBLEMS = 200
+"""Reported at once; nobody mends more, and a hostile file has as many as it has bytes."""
 _SET_USAGE = "write --set dotted.path=value, such as --set training.num_epochs=10"
 
 
@@ -121,7 +123,8 @@ def check(
         config = TypeAdapter(config_type).validate_python(file.data)
     except ValidationError as error:
         refused = {problem.path for problem in problems}
-        found = translate(config_type, error.errors(include_url=False), file.data, file.text)
+        first = error.errors(include_url=False)[:MAX_PROBLEMS]
+        found = translate(config_type, first, file.data, file.text)
         problems += [problem for problem in found if problem.path not in refused]
     if config is not None and not problems:
         problems = list(not_finite(config)) or [

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.console import Progress, run_command
+from pipeline.console import Progress, parse, run_command
 from pipeline.errors import ConfigError
 from pipeline.health.finding import HERE, Finding, Status, report, worst
 from pipeline.sweep import read_space
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    options = parser().parse_args(arguments)
+    options = parse(parser(), arguments)
 
     def run() -> int:
         if options.address is not None and not ADDRESS.fullmatch(options.address):

@@ -74,7 +74,7 @@ def _built(name: str) -> nn.Module:
         sys.path.insert(0, os.getcwd())
     try:
         function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(f"--model {name}: {error}; {USAGE}") from error
     try:
         network = function() if callable(function) else None

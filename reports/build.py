@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.console import parse, printable
 from pipeline.errors import ConfigError
 from reports.page import write_page
 from reports.queries import load_study
@@ -32,7 +33,7 @@ def build_report(store: Path, name: str, out: Path | None = None) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build the report of each sweep asked for; the last line printed is a page's path."""
-    options = _parser().parse_args(arguments)
+    options = parse(_parser(), arguments)
     try:
         names = options.sweep or [_only_sweep(options.store)]
         for name in names:
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             page = build_report(options.store, name, out)
             print(page)  # noqa: T201
     except ConfigError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(printable(str(error)), file=sys.stderr)  # noqa: T201
         return 2
     return 0
 
