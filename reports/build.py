@@ -28,7 +28,14 @@ def build_report(store: Path, name: str, out: Path | None = None) -> Path:
     """
     checked_name(name)
     study = load_study(Path(store), name)
-    return write_page(study, Path(out) if out is not None else Path(store) / "reports" / name)
+    folder = Path(out) if out is not None else Path(store) / "reports" / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{folder}: cannot be made a folder ({error}); give another --out"
+        ) from None
+    return write_page(study, folder)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
