@@ -4,13 +4,13 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.console import Progress, parse, run_command
 from pipeline.errors import ConfigError
-from pipeline.health.finding import HERE, Finding, Status, report, worst
-from pipeline.sweep import read_space
+from pipeline.health.finding import HERE, Finding, Status, guarded, one_line, report, worst
+from pipeline.health.software import INSTALL, check_installation
 
 EXAMPLES = """examples:
   python -m pipeline.doctor
@@ -56,15 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "--address: expected host:port of the cluster's head such as 10.0.0.1:6379, or "
                 f"auto, got {options.address!r}"
             )
-        data = None if options.space is None else read_space(options.space, ()).data
         console = Progress()
-        if not options.json:
-            console.plain("looking; loading Ray, Optuna and MLflow takes some seconds")
-        # Imported here: the engines take seconds, and a wrong space should be told at once.
-        from pipeline.doctor_run import examine
-
         findings: list[Finding] = []
-        for finding in examine(store=options.store, address=options.address, data=data):
+        for finding in _findings(options, console):
             findings.append(finding)
             if not options.json:
                 _show(console, finding)
@@ -75,6 +69,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1 if worst(finding.status for finding in findings) is Status.FAIL else 0
 
     return run_command(run)
+
+
+def _findings(options: argparse.Namespace, console: Progress) -> Iterator[Finding]:
+    """What there is to say; without the packages that the checks need, which of them are absent.
+
+    Raises:
+        ConfigError: The space is wrong.
+    """
+    try:
+        # Imported here: a wrong argument should be told at once, and a package may be absent.
+        from pipeline.sweep import read_space
+
+        data = None if options.space is None else read_space(options.space, ()).data
+        if not options.json:
+            console.plain("looking; loading Ray, Optuna and MLflow takes some seconds")
+        from pipeline.doctor_run import examine
+    except (ImportError, OSError) as error:  # OSError: a library that a package needs
+        found = f"The checks cannot be loaded: {one_line(error)}."
+        yield Finding.fail("packages", found, f"{INSTALL}.")
+        yield from guarded("packages", check_installation, 60.0)
+        return
+    yield from examine(store=options.store, address=options.address, data=data)
 
 
 def _show(console: Progress, finding: Finding) -> None:

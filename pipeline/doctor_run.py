@@ -136,7 +136,12 @@ def examine(*, store: Path, address: str | None, data: DataConfig | None) -> Ite
         address: Of a Ray cluster; None looks at this machine alone.
         data: Data set of a space; None looks at the digits and for CIFAR.
     """
-    here = examine_machine()
+    try:
+        here = within(TIMEOUT_S, examine_machine)
+    except Exception as error:  # torch or a driver, of any kind
+        remedy = "Mend what the message names; nothing else was looked at."
+        yield Finding.fail("machine", f"Its facts cannot be read: {one_line(error)}.", remedy)
+        return
     with contextlib.ExitStack() as stack:
         cluster, nodes = None, {HERE: here}
         if address is not None:
@@ -152,6 +157,10 @@ def examine(*, store: Path, address: str | None, data: DataConfig | None) -> Ite
                     nodes = {name: m for name, m in answers.items() if isinstance(m, Machine)}
             except Exception as error:  # Ray raises many kinds
                 yield Finding.fail("Ray cluster", f"{why_not_joined(error)}.", REMEDY, CLUSTER)
+            if cluster is None:
+                yield Finding.skipped(
+                    "nodes", "They were not looked at.", "Mend the above first.", CLUSTER
+                )
         around = Surroundings(store=store, data=data, here=here, cluster=cluster, nodes=nodes)
         for name, (check, timeout_s) in CHECKS.items():
             yield from guarded(name, partial(check, around), timeout_s)

@@ -138,6 +138,22 @@ def test_the_data_of_a_space(tmp_path, capsys):
     assert "cifar-10-python.tar.gz" in printed
 
 
+@pytest.mark.slow
+def test_a_package_that_is_absent(tmp_path):
+    """As on a machine where only some were installed: no traceback, and its name."""
+    code = (
+        "import sys; sys.modules['optuna'] = None; from pipeline.doctor import main; "
+        f"sys.exit(main(['--store', {str(tmp_path)!r}]))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 1
+    assert "Traceback" not in result.stdout + result.stderr
+    assert "The checks cannot be loaded" in result.stdout
+    assert "optuna" in result.stdout
+
+
 def test_a_check_that_raises_or_hangs_is_a_finding():
     def raises():
         raise RuntimeError("the disk\nis on fire")
@@ -154,6 +170,7 @@ def test_a_cluster_that_is_not_there(tmp_path, capsys):
     code, printed, _ = run(capsys, "--store", tmp_path, "--address", f"127.0.0.1:{free_port()}")
     assert code == 1
     assert "No Ray head answers at 127.0.0.1" in printed
+    assert "They were not looked at" in printed
 
 
 # Software and hardware: facts of this machine, some of them changed.

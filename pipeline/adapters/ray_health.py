@@ -237,11 +237,11 @@ def head_address(address: str) -> str:
     Raises:
         ConnectionError: `auto`, and the machine knows of none.
     """
+    if address != "auto":
+        return address
     if ray.is_initialized():
         return str(ray.get_runtime_context().gcs_address)
-    if address == "auto":
-        return str(services.canonicalize_bootstrap_address("auto"))
-    return address
+    return str(services.canonicalize_bootstrap_address("auto"))
 
 
 @contextlib.contextmanager

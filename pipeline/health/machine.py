@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from pipeline.environment import ENGINES, revision, version
+from pipeline.health.software import ROOT
 from pipeline.resources import local_resources
 
-ROOT = Path(__file__).parents[2]
 _NUM_ONES = 1 << 16
 
 

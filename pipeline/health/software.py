@@ -5,14 +5,17 @@ import tomllib
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from pipeline.health.finding import Finding
-from pipeline.health.machine import ROOT, Machine
 
+if TYPE_CHECKING:  # it imports torch, whose absence is to be told here
+    from pipeline.health.machine import Machine
+
+ROOT = Path(__file__).parents[2]
 PACKAGE = "spikeproof"
 COMPARED = ("torch", "ray", "optuna", "mlflow", "pyarrow", PACKAGE)
 """Packages whose versions decide results, or what a node can read of another's."""
@@ -68,8 +71,7 @@ def check_packages(requirements: list[str]) -> Iterator[Finding]:
                 f"{requirement.name} {got} is outside the range {wanted}.",
                 f"{INSTALL}.",
             )
-    torch = metadata.version("torch")
-    yield Finding.ok("packages", f"{fitting} packages are in pyproject's ranges (torch {torch}).")
+    yield Finding.ok("packages", f"{fitting} packages are in pyproject's ranges.")
 
 
 def check_installation() -> Iterator[Finding]:
@@ -79,7 +81,7 @@ def check_installation() -> Iterator[Finding]:
     yield from check_packages(requirements)
 
 
-def check_alike(here: Machine, node: Machine, where: str) -> Iterator[Finding]:
+def check_alike(here: "Machine", node: "Machine", where: str) -> Iterator[Finding]:
     """Whether a node has the driver's versions and the driver's code."""
     other = [
         f"{name} {node.versions[name]} instead of {here.versions[name]}"
@@ -112,5 +114,5 @@ def check_alike(here: Machine, node: Machine, where: str) -> Iterator[Finding]:
         )
 
 
-def _named(machine: Machine) -> str:
+def _named(machine: "Machine") -> str:
     return f"revision {machine.revision}, hash {machine.code}"
