@@ -29,6 +29,10 @@ DEFAULT_WIDTH: dict[str, float] = {
 are Eqs. (33) to (35) of Appendix E."""
 
 
+MAX_WIDTH = 4096
+"""Of a layer; two such convolutions in a row take 0.6 GB."""
+
+
 class FieldError(ValueError):
     """A value outside its range; `field` names it, so that a reader of YAML can point at it."""
 
@@ -139,9 +143,9 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if isinstance(self.num_timesteps, bool) or not 1 <= self.num_timesteps <= 1000:
             raise FieldError("num_timesteps", f"expected 1 to 1000, got {self.num_timesteps}")
-        if min(self.channels) < 1:
+        if not 1 <= min(self.channels) <= max(self.channels) <= MAX_WIDTH:
             raise FieldError(
-                "channels", f"expected three widths of at least 1, got {self.channels}"
+                "channels", f"expected three widths from 1 to {MAX_WIDTH}, got {self.channels}"
             )
         if self.architecture != "small" and self.channels != (16, 32, 32):
             raise FieldError("channels", f"{self.architecture} has its own widths: remove this key")

@@ -13,6 +13,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from models import InputSpec, ModelConfig, NeuronConfig, build_model
+from pipeline.config_types import NAME_PATTERN
 from pipeline.errors import ConfigError, DamagedError
 from pipeline.files import write_atomically
 
@@ -100,15 +101,7 @@ def load(path: Path) -> Checkpoint:
             f"{path}: expected a checkpoint in safetensors format, got something else, or one cut "
             f"short ({error}); files that need pickle are never loaded"
         ) from error
-    try:
-        header = json.loads(text)
-    except ValueError as error:
-        raise DamagedError(f"{path}: its header is not what was written ({error})") from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        got = header.get("format", "none") if isinstance(header, dict) else text[:40]
-        raise ConfigError(
-            f"{path}: expected a checkpoint written by this pipeline ({FORMAT}), got format '{got}'"
-        )
+    header = _header(path, text)
     if header.pop("sha256", "") != _sum(tensors, header):
         raise DamagedError(f"{path}: is not what was written (its SHA-256 differs)")
     return Checkpoint(
@@ -119,6 +112,29 @@ def load(path: Path) -> Checkpoint:
         fingerprint=header["fingerprint"],
         spec=header["spec"],
     )
+
+
+def _header(path: Path, text: str) -> dict[str, Any]:
+    """The JSON of a file that may be anybody's, with the types of its entries checked."""
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError):
+        header = None
+    found = header.get("format", "none") if isinstance(header, dict) else "none"
+    if not isinstance(header, dict) or found != FORMAT:
+        raise ConfigError(
+            f"{path}: expected a checkpoint written by this pipeline ({FORMAT}), "
+            f"got format '{str(found)[:80]}'"
+        )
+    for name, kind in (("epoch", int), ("config", dict), ("fingerprint", str), ("spec", dict)):
+        if not isinstance(header.get(name), kind):
+            raise ConfigError(
+                f"{path}: damaged: its '{name}' is no {kind.__name__}; train the network again"
+            )
+    if not NAME_PATTERN.fullmatch(header["fingerprint"]):
+        # It names folders of the store.
+        raise ConfigError(f"{path}: damaged: its fingerprint is no name; train the network again")
+    return header
 
 
 def restore_momentum(
@@ -133,16 +149,56 @@ def restore_momentum(
 
 
 def rebuild(checkpoint: Checkpoint) -> nn.Module:
-    """The network of a checkpoint with its weights, in evaluation mode, on the CPU."""
+    """The network of a checkpoint with its weights, in evaluation mode, on the CPU.
+
+    Raises:
+        ConfigError: The header describes no network, or another one than the weights are of.
+    """
+    check_weights(checkpoint)
+    model = _described(checkpoint)
+    model.load_state_dict(checkpoint.weights, strict=True)
+    return model.eval()
+
+
+def check_weights(checkpoint: Checkpoint) -> None:
+    """Whether the weights are those of the network that the header describes.
+
+    Nothing is allocated for it: the header may describe layers that no memory holds.
+
+    Raises:
+        ConfigError: They are not.
+    """
+    try:
+        with torch.device("meta"):
+            wanted = _described(checkpoint).state_dict()
+    except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"checkpoint {checkpoint.fingerprint}: its header describes no network of this "
+            f"project ({reason}); train the network again"
+        ) from error
+    got = checkpoint.weights
+    other = sorted(
+        name
+        for name in {*wanted, *got}
+        if name not in got or name not in wanted or got[name].shape != wanted[name].shape
+    )
+    if other:
+        raise ConfigError(
+            f"checkpoint {checkpoint.fingerprint}: its weights are not of the network that its "
+            f"header describes (first: {other[0][:80]}); train the network again"
+        )
+
+
+def _described(checkpoint: Checkpoint) -> nn.Module:
+    """A network as the header says, on torch's default device."""
     config = dict(checkpoint.config["model"])
     neuron = NeuronConfig(**config.pop("neuron"))
     channels = tuple(config.pop("channels"))
     spec = dict(checkpoint.spec)
     for key in ("mean", "std"):
         spec[key] = None if spec[key] is None else tuple(spec[key])
-    model = build_model(ModelConfig(**config, neuron=neuron, channels=channels), InputSpec(**spec))
-    model.load_state_dict(checkpoint.weights, strict=True)
-    return model.eval()
+    return build_model(ModelConfig(**config, neuron=neuron, channels=channels), InputSpec(**spec))
 
 
 def digest(path: Path) -> str:

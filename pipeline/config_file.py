@@ -18,6 +18,10 @@ __all__ = ["ConfigFile", "Problem", "check", "read"]
 T = TypeVar("T")
 MAX_BYTES = 256 * 1024
 """Bounds the time a hostile or mistaken file can take; search spaces are a hundredth of it."""
+MAX_PROBLEMS = 200
+"""Reported at once; nobody mends more, and a hostile file has as many as it has bytes."""
+MAX_SHOWN = 300
+"""Characters of a `--set` that a message repeats."""
 _SET_USAGE = "write --set dotted.path=value, such as --set training.num_epochs=10"
 
 
@@ -121,7 +125,8 @@ def check(
         config = TypeAdapter(config_type).validate_python(file.data)
     except ValidationError as error:
         refused = {problem.path for problem in problems}
-        found = translate(config_type, error.errors(include_url=False), file.data, file.text)
+        first = error.errors(include_url=False)[:MAX_PROBLEMS]
+        found = translate(config_type, first, file.data, file.text)
         problems += [problem for problem in found if problem.path not in refused]
     if config is not None and not problems:
         problems = list(not_finite(config)) or [
@@ -178,6 +183,7 @@ def _nearest(path: Path) -> str:
 def _override(file: ConfigFile, number: int, override: str) -> None:
     """Sets one value in `file.data`, and notes that it came from the command line."""
     shown = " ".join(override.split())
+    shown = shown if len(shown) <= MAX_SHOWN else shown[: MAX_SHOWN - 3] + "..."
     dotted_path, equals, text = override.partition("=")
     parts = dotted_path.strip().split(".")
     if not equals or not all(parts):

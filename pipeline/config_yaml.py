@@ -13,6 +13,8 @@ Position = tuple[int, int]
 """Line and column, both counted from 1."""
 
 MAX_NODES = 50_000
+MAX_CHARACTERS = 1 << 20
+"""Of all scalars together once aliases are expanded: a long text repeated often is a bomb, too."""
 MAX_DEPTH = 50
 MAX_DIGITS = 40
 _PREFIX = "tag:yaml.org,2002:"
@@ -122,6 +124,7 @@ class _Builder:
     def __init__(self) -> None:
         self.entries: dict[EntryPath, Entry] = {}
         self._open: list[Node] = []
+        self._num_characters = 0
 
     def build(self, node: Node, path: EntryPath, key: Position) -> Any:
         if node in self._open:
@@ -129,6 +132,12 @@ class _Builder:
         if len(self.entries) >= MAX_NODES:
             raise YAMLProblem(
                 _start(node), f"aliases that expand to over {MAX_NODES} values; write them out"
+            )
+        if isinstance(node, ScalarNode):
+            self._num_characters += len(node.value)
+        if self._num_characters > MAX_CHARACTERS:
+            raise YAMLProblem(
+                _start(node), f"over {MAX_CHARACTERS} characters of text; write less, no aliases"
             )
         if len(self._open) >= MAX_DEPTH:
             raise YAMLProblem(_start(node), _TOO_DEEP)

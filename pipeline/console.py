@@ -2,10 +2,13 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
 from pipeline.errors import ConfigError
 
@@ -23,12 +26,32 @@ class Progress:
         """Print a line after the minutes and seconds since the start."""
         minutes, seconds = divmod(int(time.perf_counter() - self._started), 60)
         stamp = f"[dim]{minutes:3d}:{seconds:02d}[/dim]  "
-        body = escape(text)
+        body = escape(printable(text))
         self._console.print(stamp + (f"[{style}]{body}[/{style}]" if style else body))
 
     def plain(self, text: str) -> None:
         """Print a line alone."""
-        self._console.print(text, markup=False)
+        self._console.print(printable(text), markup=False)
+
+    def columns(self, cells: Sequence[str], widths: Sequence[int], style: str = "") -> None:
+        """Print one row; the last cell takes the rest of the line and is folded within it.
+
+        Args:
+            cells: Texts; the first one alone is coloured.
+            widths: Of all cells but the last, in characters.
+            style: Of the first cell.
+        """
+        row = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+        for width in widths:
+            row.add_column(width=width)
+        row.add_column(overflow="fold", ratio=1)
+        row.add_row(Text(cells[0], style=style), *(Text(printable(cell)) for cell in cells[1:]))
+        self._console.print(row, soft_wrap=False)
+
+
+def printable(text: str) -> str:
+    """The text with control characters written out: a file must not steer the terminal."""
+    return "".join(c if c in "\n\t" or c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def percent(value: float) -> str:
@@ -41,8 +64,20 @@ def run_command(main: Callable[[], int]) -> int:
     try:
         return main()
     except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(printable(f"{error}\n"))
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
+
+
+def parse(parser: Any, arguments: Sequence[str] | None) -> Any:
+    """What argparse reads; `--` as the value of an option is an error.
+
+    Python before 3.13 reads `--name=--` as an option without a value, and returns a list.
+    """
+    options = parser.parse_args(arguments)
+    for name, value in vars(options).items():
+        if value == [] and parser.get_default(name) != []:
+            parser.error(f"argument --{name.replace('_', '-')}: expected a value, got '--'")
+    return options

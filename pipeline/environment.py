@@ -41,7 +41,8 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
+    """Version of an installed package, or `not installed`."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -52,7 +53,7 @@ def describe(device: torch.device, num_cpus: float, gpus: list[str]) -> dict[str
     """The environment as plain data, for reports and MLflow."""
     return {
         "python": platform.python_version(),
-        **{name: _version(name) for name in ENGINES},
+        **{name: version(name) for name in ENGINES},
         "platform": platform.platform(),
         "cpu": _processor(),
         "num_cpus": int(num_cpus),

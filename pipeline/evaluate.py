@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.config_types import NAME_PATTERN
-from pipeline.console import run_command
+from pipeline.console import parse, run_command
 from pipeline.data import DATASETS
 from pipeline.errors import ConfigError
 from pipeline.evaluate_run import Request, evaluate
@@ -113,7 +113,7 @@ def _request(options: argparse.Namespace) -> Request:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    options = parser().parse_args(arguments)
+    options = parse(parser(), arguments)
     return run_command(lambda: evaluate(_request(options)))
 
 

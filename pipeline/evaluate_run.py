@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 from torch import nn
 
 from models import GradientEstimator, stateless, unsupported
@@ -132,9 +133,21 @@ def _own(request: Request) -> _Victim:
     """
     checkpoint = checkpoints.load(request.checkpoint)
     tree = dict(checkpoint.config)
-    if request.data_root:
-        tree["data"] = tree["data"] | {"root": request.data_root}
-    trial = TRIAL.validate_python(tree)
+    if isinstance(tree.get("data"), dict):
+        # The file may be anybody's: it does not decide that something is fetched and unpacked.
+        allowed = {"download": False} if "download" in tree["data"] else {}
+        moved = {"root": request.data_root} if request.data_root else {}
+        tree["data"] = tree["data"] | allowed | moved
+    try:
+        trial = TRIAL.validate_python(tree)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"{request.checkpoint}: its header describes no network of this project ({where}: "
+            f"{first['msg']}); train the network again"
+        ) from error
+    checkpoints.check_weights(checkpoint)
     dataset = load_dataset(trial.data)
     if trial.fingerprint() != checkpoint.fingerprint:
         raise ConfigError(
@@ -220,6 +233,7 @@ def _source(path: Path, dataset: Dataset) -> Source:
         ConfigError: It is none, or it reads other images than the victim.
     """
     checkpoint = checkpoints.load(path)
+    checkpoints.check_weights(checkpoint)
     wanted = dataclasses.asdict(input_spec(dataset))
     for name in ("channels", "height", "width", "num_classes"):
         if checkpoint.spec[name] != wanted[name]:

@@ -150,7 +150,7 @@ def _left_by_last(
         history = read_history(folder)[: checkpoint.epoch]
         if len(history) < checkpoint.epoch:
             raise DamagedError(f"{folder / EPOCHS_FILE}: lacks epochs that the checkpoint has")
-    except DamagedError as error:
+    except ConfigError as error:
         aside = set_aside(path)
         logging.getLogger(__name__).warning(
             "%s; set aside as %s, and the trial is trained again", error, aside.name

@@ -16,9 +16,10 @@ def open_folder(path: Path) -> Path:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"--store: {path} cannot be made a folder ({error.strerror}); give another one"
+            f"--store: {path} cannot be made a folder ({reason}); give another one"
         ) from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise ConfigError(f"--store: {path} may not be written to; give another folder")

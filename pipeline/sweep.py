@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline import __version__, config_file
 from pipeline.config import SpaceConfig
 from pipeline.config_types import NAME_PATTERN
-from pipeline.console import run_command
+from pipeline.console import parse, run_command
 from pipeline.errors import ConfigError
 from pipeline.plan import describe_plan
 from pipeline.search.rules import RULES
@@ -53,7 +53,7 @@ def read_space(path: Path, overrides: Sequence[str]) -> SpaceConfig:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    options = parser().parse_args(arguments)
+    options = parse(parser(), arguments)
     overrides = list(options.overrides)
     if options.trials is not None:
         overrides.append(f"search.num_trials={options.trials}")

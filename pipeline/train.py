@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.checkpoints import FILE_NAME
 from pipeline.config import input_spec
-from pipeline.console import Progress, percent, run_command
+from pipeline.console import Progress, parse, percent, run_command
 from pipeline.data import load_dataset
 from pipeline.errors import ConfigError
 from pipeline.experiment import train, trial_folder, write_config
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    options = parser().parse_args(arguments)
+    options = parse(parser(), arguments)
 
     def run() -> int:
         space = read_space(options.space, options.overrides)

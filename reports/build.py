@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.console import parse, printable
 from pipeline.errors import ConfigError
 from reports.page import write_page
 from reports.queries import load_study
@@ -27,12 +28,19 @@ def build_report(store: Path, name: str, out: Path | None = None) -> Path:
     """
     checked_name(name)
     study = load_study(Path(store), name)
-    return write_page(study, Path(out) if out is not None else Path(store) / "reports" / name)
+    folder = Path(out) if out is not None else Path(store) / "reports" / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{folder}: cannot be made a folder ({error}); give another --out"
+        ) from None
+    return write_page(study, folder)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build the report of each sweep asked for; the last line printed is a page's path."""
-    options = _parser().parse_args(arguments)
+    options = parse(_parser(), arguments)
     try:
         names = options.sweep or [_only_sweep(options.store)]
         for name in names:
@@ -42,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             page = build_report(options.store, name, out)
             print(page)  # noqa: T201
     except ConfigError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(printable(str(error)), file=sys.stderr)  # noqa: T201
         return 2
     return 0
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,29 @@ from pipeline.records import Outcome, Phase, TrialRow
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _TRIAL_FIELDS = {field.name for field in dataclasses.fields(TrialRow)}
 VERDICT_FIELDS = ("sample", "attack", "oracle", "attack_hash", "robust")
+_FACTS: dict[str, type] = {
+    "parameters": dict,
+    "constraints": dict,
+    "environment": dict,
+    "selection_suite": dict,
+    "report_suite": dict,
+    "objectives": list,
+    "overrides": list,
+}
+_ROW: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("label", "fingerprint", "role", "strategy", "method", "reason"), str),
+    **dict.fromkeys(("parameters", "config", "metrics"), dict),
+    **dict.fromkeys(("training_s", "evaluation_s"), (int, float)),
+}
+_AGAIN = "run the sweep again with --resume, which writes it anew"
+_KINDS: dict[str, Callable[[pa.DataType], bool]] = {
+    "sample": pa.types.is_integer,
+    "attack": pa.types.is_string,
+    "oracle": pa.types.is_string,
+    "attack_hash": pa.types.is_string,
+    "robust": pa.types.is_boolean,
+}
+"""What the columns that are read hold; every other column of a measurement is a number."""
 
 
 def checked_name(name: str, what: str = "sweep name") -> str:
@@ -34,7 +58,10 @@ def checked_name(name: str, what: str = "sweep name") -> str:
 
 def sweep_names(store: Path) -> list[str]:
     """Names of the sweeps in the store, sorted."""
-    return sorted(path.parent.name for path in (store / "sweeps").glob("*/sweep.json"))
+    try:
+        return sorted(path.parent.name for path in (store / "sweeps").glob("*/sweep.json"))
+    except (OSError, ValueError):  # no folder, and none that could be one
+        return []
 
 
 def read_sweep(store: Path, name: str) -> dict[str, Any]:
@@ -50,7 +77,23 @@ def read_sweep(store: Path, name: str) -> dict[str, Any]:
     facts = _read_json(path)
     if not isinstance(facts, dict):
         raise ConfigError(f"{path}: expected a JSON object, got {type(facts).__name__}")
+    _check_facts(path, facts)
     return facts
+
+
+def _check_facts(path: Path, facts: dict[str, Any]) -> None:
+    """Refuses a description that no sweep has written; absent facts are no fault."""
+    for name, kind in _FACTS.items():
+        if not isinstance(facts.get(name), kind | None):
+            raise ConfigError(f"{path}: '{name}' is no {kind.__name__}; {_AGAIN}")
+    for name in ("selection_suite", "report_suite"):
+        suite = facts.get(name) or {}
+        members, size = suite.get("members") or [], suite.get("num_samples")
+        named = isinstance(members, list) and all(isinstance(item, str) for item in members)
+        if not named or not isinstance(size, int | None):
+            raise ConfigError(f"{path}: '{name}' has no list of members and a count; {_AGAIN}")
+    if not all(isinstance(item, dict) for item in (facts.get("parameters") or {}).values()):
+        raise ConfigError(f"{path}: 'parameters' holds no ranges; {_AGAIN}")
 
 
 def read_trials(store: Path, name: str) -> list[TrialRow]:
@@ -108,6 +151,11 @@ def read_audit(store: Path, fingerprint: str, split: str) -> dict[str, Any] | No
 
 
 def _trial(row: dict[str, Any]) -> TrialRow:
+    if not isinstance(row, dict):
+        raise TypeError(f"expected an object, got {type(row).__name__}")
+    for name, kind in _ROW.items():
+        if name in row and not isinstance(row[name], kind):
+            raise TypeError(f"'{name}' is a {type(row[name]).__name__}")
     known = {key: value for key, value in row.items() if key in _TRIAL_FIELDS}
     filled: dict[str, Any] = {"role": "searched", "parameters": {}, "config": {}} | known
     filled.setdefault("strategy", filled.get("method", "unknown"))
@@ -122,7 +170,7 @@ def _trial(row: dict[str, Any]) -> TrialRow:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: expected JSON: {error}") from error
 
 
@@ -137,7 +185,29 @@ def _read_parquet(folder: Path, columns: tuple[str, ...] | None) -> pd.DataFrame
         if columns and not set(columns) <= set(table.column_names):
             missing = ", ".join(sorted(set(columns) - set(table.column_names)))
             raise ConfigError(f"{path}: verdict columns are missing: {missing}")
+        _check_types(path, table.schema)
         frames.append(table.to_pandas())
     if not frames:
         return pd.DataFrame(columns=list(columns or ("sample",)))
     return pd.concat(frames, ignore_index=True)
+
+
+def _check_types(path: Path, schema: pa.Schema) -> None:
+    """Refuses what this project would not have written.
+
+    Raises:
+        ConfigError: A column holds something else than its name says.
+    """
+    for field in schema:
+        fits = _KINDS.get(field.name, _is_number)
+        if schema.names.count(field.name) > 1 or not fits(field.type):
+            raise ConfigError(
+                f"{path}: column '{field.name}' is not what this pipeline writes (it holds "
+                f"{field.type}); remove the file and run the sweep with --resume"
+            )
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+    )

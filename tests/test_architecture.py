@@ -130,7 +130,9 @@ def test_methods_know_neither_each_other_nor_the_models(place: str) -> None:
 
 UPPER = {
     "pipeline.adapters",
+    "pipeline.doctor",
     "pipeline.evaluate",
+    "pipeline.health",
     "pipeline.sweep",
     "pipeline.sweep_run",
     "pipeline.train",

@@ -195,7 +195,7 @@ def test_weights_that_do_not_fit_are_an_error(path: Path) -> None:
     save(path, *trained())
     checkpoint = checkpoints.load(path)
     checkpoint.weights.pop("head.bias")
-    with pytest.raises(RuntimeError, match=r"head\.bias"):
+    with pytest.raises(ConfigError, match=r"head\.bias"):
         checkpoints.rebuild(checkpoint)
 
 

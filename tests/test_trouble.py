@@ -107,10 +107,10 @@ def postgres(tmp_path_factory):
 
 
 def test_drivers_that_share_a_database_but_no_disk_exclude_each_other(postgres, tmp_path):
+    refused = pytest.raises(ConfigError, match="another driver works on sweep 's'")
     with only_driver(postgres, tmp_path / "here" / "s"):
-        with pytest.raises(ConfigError, match="another driver works on sweep 's'"):
-            with only_driver(postgres, tmp_path / "there" / "s"):
-                pass
+        with refused, only_driver(postgres, tmp_path / "there" / "s"):
+            pass
         with only_driver(postgres, tmp_path / "there" / "other"):
             pass
     with only_driver(postgres, tmp_path / "there" / "s"):

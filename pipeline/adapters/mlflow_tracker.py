@@ -414,8 +414,10 @@ def _trial_parameters(row: TrialRow) -> dict[str, Any]:
 
 def initialize_database(uri: str) -> None:
     """Create MLflow's tables; one process must do so before several use a new database."""
-    for name in ("mlflow", "mlflow.store.db.utils", "alembic"):
+    for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It prints whole tracebacks of what is told in a sentence, or mended by the next try.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     if uri.startswith("sqlite:"):
         MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
 

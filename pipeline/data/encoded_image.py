@@ -13,6 +13,8 @@ Mode = Literal["RGB", "L"]
 
 # Named, since some of Pillow's other readers start external programs.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+MAX_PIXELS = 1 << 20
+"""Of one picture: a few bytes may hold gigabytes, and a thousand rows are read at once."""
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
@@ -26,6 +28,11 @@ def decode_image(file: Path, mode: Mode, row: int, encoded: bytes) -> NDArray[np
 
     try:
         with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
+            # Known from the head of the file: nothing is decoded yet.
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(
+                    f"{image.width}x{image.height} pixels, more than {MAX_PIXELS:,} in all"
+                )
             stored = image.mode
             # Pillow clips 16-bit pixels at 255, which would pass for an overexposed picture.
             pixels = np.asarray(image.convert(mode)) if stored in _EIGHT_BIT_MODES else None

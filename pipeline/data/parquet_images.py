@@ -152,6 +152,8 @@ def _files(config: ParquetConfig) -> tuple[list[Path], list[Path]]:
 
 def _matching(root: Path, patterns: Sequence[str], field: str) -> list[Path]:
     try:
+        if any(".." in Path(pattern).parts for pattern in patterns):
+            raise ValueError("leads out of the root")
         found = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
     except (ValueError, NotImplementedError, IndexError):
         raise ConfigError(

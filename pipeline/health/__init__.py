@@ -1,0 +1,1 @@
+"""What the doctor looks at: facts of a machine, and functions that judge them; no engine."""
