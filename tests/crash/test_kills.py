@@ -160,20 +160,20 @@ def test_killed_again_and_again_and_resumed_nothing_is_lost(tmp_path, undisturbe
     if wanted > len(FEW):
         chosen = [(phase, place) for phase, places in PLACES.items() for place in places]
         chance = random.Random(0)
-        chosen += [("any moment", f"{chance.uniform(0.3, 0.95) * seconds:.1f} s")] * 4
+        moments = [chance.uniform(0.2, 0.95) * seconds for _ in range(8)]
+        chosen += [("any moment", f"{moment:.1f} s") for moment in moments]
         chosen = (chosen * (wanted // len(chosen) + 1))[:wanted]
     kills: Counter[str] = Counter()
     store, number = "store-0", 0
     for phase, place in chosen:
-        if phase == "any moment":
-            code = run(tmp_path, store, kill_after_s=float(place.split()[0]))
-        else:
-            code = run(tmp_path, store, place)
+        moment = float(place.removesuffix(" s")) if phase == "any moment" else None
+        asked = ("nowhere", moment) if moment else (place, None)
+        code = run(tmp_path, store, asked[0], kill_after_s=asked[1])
         if code == 0:  # this sweep was over before it came to the place: the next one is killed
             equal(tmp_path / store, whole)
             number += 1
             store = f"store-{number}"
-            code = run(tmp_path, store, place if "/" in place else "nowhere")
+            code = run(tmp_path, store, asked[0], kill_after_s=asked[1])
         if code == -signal.SIGKILL:
             kills[phase] += 1
             continue
