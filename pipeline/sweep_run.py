@@ -1,6 +1,7 @@
 """One run of a sweep: ledger -> ask -> train -> evaluate -> tell -> report."""
 
 import contextlib
+import os
 import shlex
 import shutil
 import sys
@@ -144,7 +145,8 @@ def _work(
     for problem in driver.unfinished:
         console.line(problem, "red")
     place = "" if store == Path("runs") else f" STORE={shlex.quote(str(store))}"
-    console.line(f"to browse the runs in MLflow: make ui{place}, then {tracker.page}")
+    serve = "" if os.environ.get("MLFLOW_TRACKING_URI") else f"make ui{place}, then "
+    console.line(f"to browse the runs in MLflow: {serve}{tracker.page}")
     console.plain(str(page))
     return 1 if driver.unfinished else 0
 

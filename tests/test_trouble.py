@@ -179,9 +179,8 @@ def small_disk(tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.parametrize("left", [0, 40, 200])
-def test_a_full_disk_is_a_clear_stop_and_room_lets_it_go_on(small_disk, tmp_path, left):
-    """`left` KiB are free when the driver starts: it starts, trains or evaluates, and then none."""
+def test_a_full_disk_is_a_clear_stop_and_room_lets_it_go_on(small_disk, tmp_path):
+    """40 KiB are free when the driver starts again: no epoch's checkpoint fits."""
     disk, resize = small_disk
     write_space(tmp_path)
     command = [sys.executable, "-m", "pipeline.sweep", "--space", str(tmp_path / "tiny.yaml")]
@@ -203,7 +202,7 @@ def test_a_full_disk_is_a_clear_stop_and_room_lets_it_go_on(small_disk, tmp_path
     process.send_signal(signal.SIGKILL)
     process.wait()
     free = shutil.disk_usage(disk).free
-    (disk / "ballast").write_bytes(b"x" * max(0, free - left * 1024))
+    (disk / "ballast").write_bytes(b"x" * max(0, free - 40 * 1024))
     code, told = run("--resume")
     assert code == 1, told
     assert "is full" in told

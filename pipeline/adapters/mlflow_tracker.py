@@ -34,6 +34,8 @@ PERMANENT = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST"
 """Answers that will be the same next time."""
 ASKED = ("label", "fingerprint", "role", "strategy", "method", "parameters", "config")
 """Of a row, what is known when it is asked for."""
+ON_HOST = "MLFLOW_ON_HOST"
+"""Where people's browsers find the server, if not where the sweep does."""
 VIEW = "study"
 COLUMNS = (
     "params.`lambda`",
@@ -94,6 +96,7 @@ class MLflowTracker:
         # MLflow's defaults retry a dead server for minutes; these two are read at each call.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         self._uri, self._experiment, self._artifacts = uri, experiment, artifacts
         self._client: MlflowClient | None = None
         self._experiment_id = ""
@@ -227,7 +230,8 @@ class MLflowTracker:
         """Address of the study's view in MLflow's UI, once something was delivered; else empty."""
         if not self._sweep_run:
             return ""
-        base = self._uri if self._uri.startswith("http") else LOCAL_UI
+        served = _shown(self._uri) if self._uri.startswith("http") else LOCAL_UI
+        base = os.environ.get(ON_HOST) or served
         return f"{base.rstrip('/')}/{self._view_path()}"
 
     def _log(

@@ -195,6 +195,8 @@ def run_trials(
     # The sweep's handler asks Tune to end by the other signal Tune listens to, SIGUSR1.
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    # Of Tune's snapshot, which nothing reads: a full disk would print tracebacks.
+    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     searcher = LedgerSearcher(events)
     trainable = tune.with_resources(
         tune.with_parameters(_train_trial, splits=ray.get(splits), settings=settings),

@@ -62,25 +62,32 @@ FEW = (("training", 1), ("telling", 0), ("reporting", 3))
 TIMES = {"training_s", "evaluation_s", "wall_s"}
 
 
-def command(folder: Path, store: str, place: str, *more: str) -> list[str]:
+def command(folder: Path, store: str, place: str, *more: str, script: str = "driver") -> list[str]:
     (folder / "trust.yaml").write_text(AUDIT)
     overrides = [f"report.audit={folder / 'trust.yaml'}", "report.audit_samples=12",
                  "training.epochs=3", "report.num_samples=12"]  # fmt: skip
     arguments = ["--space", str(write_space(folder)), "--store", str(folder / store)]
     for item in overrides:
         arguments += ["--set", item]
-    return [sys.executable, "-m", "tests.crash.driver", place, *arguments, *more]
+    return [sys.executable, "-m", f"tests.crash.{script}", place, *arguments, *more]
 
 
-def run(folder: Path, store: str, place: str = "nowhere", *, kill_after_s: float | None = None):
+def run(
+    folder: Path,
+    store: str,
+    place: str = "nowhere",
+    *,
+    kill_after_s: float | None = None,
+    script: str = "driver",
+) -> int:
     """The exit code of one driver; it resumes where there is something to resume."""
     started = optuna_names(folder / store)
     more = ["--resume"] if "tiny" in started else []
     environment = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(folder)}
     with (folder / f"{store}.log").open("a") as log:
         process = subprocess.Popen(
-            command(folder, store, place, *more), env=environment, cwd=ROOT, stdout=log,
-            stderr=subprocess.STDOUT,
+            command(folder, store, place, *more, script=script),
+            env=environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
             return process.wait(kill_after_s or 280)
@@ -182,3 +189,14 @@ def test_killed_again_and_again_and_resumed_nothing_is_lost(tmp_path, undisturbe
     equal(tmp_path / store, whole)
     sys.stdout.write(f"\n{sum(kills.values())} kills in {number + 1} sweeps: {dict(kills)}\n")
     assert sum(kills.values()) >= min(wanted, len(FEW))
+
+
+@pytest.mark.parametrize("when", ["training", "evaluating"])
+def test_a_node_dies_and_its_work_is_done_elsewhere(tmp_path, undisturbed, when):
+    whole, _ = undisturbed
+    code = run(tmp_path, "store", when, script="nodes")
+    told = (tmp_path / "store.log").read_text()
+    assert code == 0, told[-3000:]
+    assert f"a node dies while {when}" in told
+    assert "2 nodes are alive" in told  # the head, and one that works
+    equal(tmp_path / "store", whole)

@@ -70,7 +70,12 @@ def test_artifacts_stay_in_the_store(tmp_path, canary):
     tracker.finish_sweep({}, [str(path) for path in paths], complete=True)
     tracker.close()  # what MLflow refuses is a line of text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["files", "store"]
-    assert sorted(path.name for path in store.iterdir()) == ["artifacts", "mlflow.db"]
+    assert sorted(path.name for path in store.iterdir()) == [
+        "artifacts",
+        "mlflow.db",
+        "mlflow.spool",
+        "mlflow.spool.sent",
+    ]
     assert not canary.exists()
 
 
