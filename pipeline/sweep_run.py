@@ -74,7 +74,7 @@ def run_sweep(
     open_folder(store)
     database = study_database(store)
     continued = _resume_command(space, space_file, overrides, store, name, address)
-    with only_driver(database, files.folder), interruptible():
+    with only_driver(database, files.folder):
         try:
             return _work(space, space_file, overrides, dataset, model_note, files,
                          database, resume, address, console)  # fmt: skip
@@ -115,7 +115,8 @@ def _work(
     console.line(
         f"sweep '{name}': {ledger.num_planned} trials of {model_note}, on {dataset.note}", "bold"
     )
-    with connected(address) as resources:
+    # Inside: Ray puts a handler of its own for SIGTERM in place when it starts.
+    with connected(address) as resources, interruptible():
         share = shares(space.compute, largest_node(), "the largest node of the Ray cluster")
         gpus = [f"{resources['GPU']:g} GPUs in the cluster"] if resources.get("GPU") else []
         device = choose_device(space.compute.device)
