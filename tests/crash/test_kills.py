@@ -83,7 +83,9 @@ def run(
     """The exit code of one driver; it resumes where there is something to resume."""
     started = optuna_names(folder / store)
     more = ["--resume"] if "tiny" in started else []
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(folder)}
+    # Not what this process's own Ray has put there: a token mode without a token in that home.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment = inherited | {"PYTHONPATH": str(ROOT), "HOME": str(folder)}
     with (folder / f"{store}.log").open("a") as log:
         process = subprocess.Popen(
             command(folder, store, place, *more, script=script),
