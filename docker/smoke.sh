@@ -103,7 +103,7 @@ finish() {
   "$engine" volume ls --quiet --filter name=spikeproof-smoke_ |
     xargs -r "$engine" volume rm >>"$log" 2>&1
   # Belongs to the user of the containers.
-  "$engine" run --rm --user 0:0 --volume "$work:/work" --entrypoint rm "$IMAGE" -rf /work/runs
+  "$engine" run --rm --user 0:0 --volume "$work:/mnt" --entrypoint rm "$IMAGE" -rf /mnt/runs
   if ((failed)); then echo "the log is $log"; else rm -rf "$work"; fi
 }
 trap finish EXIT
