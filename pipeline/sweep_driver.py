@@ -90,12 +90,20 @@ class Driver:
         """
         # By fingerprint: twins share a network, which is judged once.
         unique = {row.fingerprint: row for row in self.ledger.rows()}.values()
-        lost = self._lost(row for row in unique if row.phase is Phase.TRAINED)
-        self.ledger.train_again(lost)
+        unjudged = []
         for row in unique:
-            if row.phase is Phase.TOLD:
-                self.publisher.ended(row, self.selection.job(row, self.store))
-            elif row.phase is Phase.TRAINED and row not in lost:
+            job = self.selection.job(row, self.store)
+            if row.phase is Phase.TRAINED or (
+                row.outcome is Outcome.COMPLETE
+                and not all(self.blocks.has(task.key) for task in job.tasks())
+            ):
+                unjudged.append(row)
+            elif row.phase is Phase.TOLD:
+                self.publisher.ended(row, job)
+        lost = self._lost(unjudged)
+        self.ledger.train_again(lost)
+        for row in unjudged:
+            if row not in lost:
                 self._evaluate(row)
         self._train_all()
         self.evaluator.wait()
@@ -234,7 +242,7 @@ class Driver:
                 outcome=Outcome.COMPLETE,
                 metrics=metrics,
                 feasible=feasible(self.space, metrics),
-                evaluation_s=seconds,
+                evaluation_s=row.evaluation_s or seconds,
             )
             self.ledger.update(told)
             self._say(f"{row.label}: validation {_accuracies(metrics, job)}", "green")

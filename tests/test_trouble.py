@@ -16,7 +16,6 @@ from pipeline.errors import ConfigError
 from tests.test_sweep import done, rows_of, sweep  # noqa: F401 - a fixture
 from tests.tiny import write_space
 
-ray_marks = [pytest.mark.ray, pytest.mark.slow]
 ROOT = Path(__file__).parents[1]
 
 
@@ -37,7 +36,9 @@ def test_what_is_damaged_is_named_set_aside_and_made_again(
     (verdicts,) = [path for path in (broken / "verdicts").rglob("*/test/fgsm+rga-*-0-12.parquet")
                    if "vanilla" not in str(path)][:1]  # fmt: skip
     checkpoint = broken / "trials" / verdicts.parts[-3] / "checkpoint.safetensors"
-    for path in (verdicts, checkpoint):
+    # Of a network that is told, what it was told by.
+    judged = next((broken / "verdicts").rglob("*/validation/pgd2+rga-*-12-24.parquet"))
+    for path in (verdicts, checkpoint, judged):
         if damage == "flipped":
             flip(path, 0.7)
         elif damage == "short":
@@ -51,7 +52,8 @@ def test_what_is_damaged_is_named_set_aside_and_made_again(
     if damage == "gone":
         assert aside == []
     else:
-        assert aside == sorted([f"{checkpoint.name}.damaged-1", f"{verdicts.name}.damaged-1"])
+        damaged = (checkpoint, judged, verdicts)
+        assert aside == sorted(f"{path.name}.damaged-1" for path in damaged)
         assert all(name in printed for name in aside)
     name = checkpoint.relative_to(broken)
     assert checkpoint.read_bytes() == (whole / name).read_bytes()
