@@ -1,12 +1,11 @@
 """Where the audit of a network lies in the store, and how it gets there."""
 
 import json
-from pathlib import Path
 
 from pipeline.adapters.parquet_store import ParquetStore
 from pipeline.audit import Audit, audit, gather
 from pipeline.evaluator import EvaluationJob
-from pipeline.files import write_atomically
+from pipeline.files import StorePath, write_atomically
 from pipeline.summary import survivors
 
 
@@ -17,7 +16,7 @@ def store_audit(
     epsilon: float,
     num_classes: int,
     reported: EvaluationJob | None = None,
-) -> tuple[Audit, Path]:
+) -> tuple[Audit, StorePath]:
     """Audit a finished job and keep the result beside its rows.
 
     Args:

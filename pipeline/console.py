@@ -1,5 +1,6 @@
 """What a person sees of a running command: calm lines, readable in a file too."""
 
+import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import ConfigError
+from pipeline.files import StorePath, store_path
 
 
 class Progress:
@@ -69,6 +71,18 @@ def run_command(main: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
+
+
+def place(text: str) -> StorePath:
+    """An argument that names a folder, a file, or something in an object store.
+
+    Raises:
+        argparse.ArgumentTypeError: It names no bucket.
+    """
+    try:
+        return store_path(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def parse(parser: Any, arguments: Sequence[str] | None) -> Any:

@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from pipeline.adapters.mlflow_health import check_mlflow
 from pipeline.adapters.ray_health import (
@@ -20,6 +19,7 @@ from pipeline.adapters.ray_health import (
 )
 from pipeline.adapters.study_health import check_study_database
 from pipeline.data import DataConfig
+from pipeline.files import StorePath, local_folder
 from pipeline.health.data_sets import check_data
 from pipeline.health.finding import HERE, Finding, guarded, one_line, within
 from pipeline.health.hardware import (
@@ -40,7 +40,7 @@ TIMEOUT_S, DATA_TIMEOUT_S = 120.0, 600.0
 class Surroundings:
     """What the checks look at."""
 
-    store: Path
+    store: StorePath
     data: DataConfig | None
     """Of the space, where one was named."""
     here: Machine
@@ -96,11 +96,11 @@ def _shared_store(around: Surroundings) -> Iterator[Finding]:
 
 
 def _study(around: Surroundings) -> Iterator[Finding]:
-    yield from check_study_database(around.store)
+    yield from check_study_database(local_folder(around.store))
 
 
 def _mlflow(around: Surroundings) -> Iterator[Finding]:
-    yield from check_mlflow(around.store)
+    yield from check_mlflow(local_folder(around.store))
 
 
 def _token_file(_around: Surroundings) -> Iterator[Finding]:
@@ -128,7 +128,7 @@ CHECKS: dict[str, tuple[Check, float]] = {
 """Every check by its name, with its time limit in seconds; a new one is a function and a line."""
 
 
-def examine(*, store: Path, address: str | None, data: DataConfig | None) -> Iterator[Finding]:
+def examine(*, store: StorePath, address: str | None, data: DataConfig | None) -> Iterator[Finding]:
     """All findings, one after the other as they come.
 
     Args:

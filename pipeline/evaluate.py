@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.config_types import NAME_PATTERN
-from pipeline.console import parse, run_command
+from pipeline.console import parse, place, run_command
 from pipeline.data import DATASETS
 from pipeline.errors import ConfigError
 from pipeline.evaluate_run import Request, evaluate
+from pipeline.object_path import ObjectPath
 
 EXAMPLES = """examples:
   python -m pipeline.evaluate --checkpoint runs/trials/NAME/checkpoint.safetensors --suite paper
@@ -29,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument("--checkpoint", type=Path, required=True, help="file of a trained network")
+    result.add_argument("--checkpoint", type=place, required=True, help="file of a trained network")
     result.add_argument("--suite", default="paper", help="name of a suite, or its YAML file")
     result.add_argument("--split", choices=["validation", "test"], default="test")
     result.add_argument("--epsilon", help="radius in pixel units, such as 8/255; the suite's")
@@ -43,7 +44,13 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         help="checkpoint of a network whose gradients are used for transfer attacks; repeatable",
     )
-    result.add_argument("--store", type=Path, default=Path("runs"), help="folder for all results")
+    result.add_argument(
+        "--store",
+        type=place,
+        default=Path("runs"),
+        metavar="DIR",
+        help="folder for all results, or s3://bucket/prefix (default: runs)",
+    )
     result.add_argument("--data-root", help="folder of the data set, if it has moved")
     result.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     foreign = result.add_argument_group("a network of your own")
@@ -83,6 +90,8 @@ def _request(options: argparse.Namespace) -> Request:
     """
     if options.block_size < 1:
         raise ConfigError(f"--block-size: expected at least 1, got {options.block_size}")
+    if options.model and isinstance(options.checkpoint, ObjectPath):
+        raise ConfigError("--checkpoint: weights of a network of your own are read from a file")
     if options.model and not options.data:
         raise ConfigError("--model: also give --data, such as --data digits")
     if options.data and not options.model:

@@ -21,7 +21,7 @@ from pipeline.environment import revision
 from pipeline.errors import ConfigError
 from pipeline.evaluation import OWN, is_random
 from pipeline.evaluator import EvaluationJob, Evaluator
-from pipeline.files import open_folder
+from pipeline.files import StorePath, open_store
 from pipeline.foreign_network import data_config, load_network
 from pipeline.local import LocalExecutor
 from pipeline.records import SplitName
@@ -48,7 +48,7 @@ COLOURS = {Status.PASS: "green", Status.WARN: "yellow", Status.FAIL: "red", Stat
 class Request:
     """What the command line asks for."""
 
-    checkpoint: Path
+    checkpoint: StorePath
     suite: str
     split: str
     epsilon: float | None
@@ -56,7 +56,7 @@ class Request:
     block_size: int
     seed: int | None
     sources: tuple[Path, ...]
-    store: Path
+    store: StorePath
     data_root: str | None
     device: str
     model: str | None
@@ -101,7 +101,7 @@ def evaluate(request: Request) -> int:
         block_size=request.block_size,
         seed=victim.seed if request.seed is None else request.seed,
     )
-    store = ParquetStore(open_folder(request.store))
+    store = ParquetStore(open_store(request.store))
     stored = sum(store.has(task.key) for task in job.tasks())
     console.line(
         f"{victim.label} on {victim.dataset.note}: suite '{suite.name}', epsilon {radius:.4g}, "
@@ -168,6 +168,7 @@ def _foreign(request: Request) -> _Victim:
     assert request.model is not None
     assert request.data is not None
     dataset = load_dataset(data_config(request.data, request.data_root))
+    assert isinstance(request.checkpoint, Path)  # the command line is checked for it
     network, fingerprint = load_network(request.model, request.checkpoint, dataset)
     network = stateless(network)
     return _Victim(

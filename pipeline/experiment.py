@@ -4,7 +4,6 @@ import dataclasses
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from pipeline.config import TrialConfig
 from pipeline.data import Split
 from pipeline.data.augmentation import AUGMENTATIONS
 from pipeline.errors import ConfigError, DamagedError
-from pipeline.files import set_aside, write_atomically
+from pipeline.files import StorePath, set_aside, write_atomically
 from pipeline.records import SplitName
 from pipeline.seeding import seeded
 from pipeline.training import build_strategy
@@ -27,7 +26,7 @@ EPOCHS_FILE = "epochs.jsonl"
 EVALUATION_BATCH = 512
 
 
-def trial_folder(store: Path, fingerprint: str) -> Path:
+def trial_folder(store: StorePath, fingerprint: str) -> StorePath:
     """Where the trial's checkpoint, curves and configuration lie."""
     return store / "trials" / fingerprint
 
@@ -47,7 +46,7 @@ def train(
     config: TrialConfig,
     splits: Mapping[str, Split],
     spec: InputSpec,
-    folder: Path,
+    folder: StorePath,
     *,
     fingerprint: str,
     device: str = "auto",
@@ -139,7 +138,7 @@ def _on_device(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def _left_by_last(
-    folder: Path, fingerprint: str
+    folder: StorePath, fingerprint: str
 ) -> tuple[checkpoints.Checkpoint | None, list[dict[str, Any]]]:
     """The last checkpoint and the metrics of its epochs; what is damaged is set aside."""
     path = folder / checkpoints.FILE_NAME
@@ -164,7 +163,7 @@ def _left_by_last(
     return checkpoint, history
 
 
-def read_history(folder: Path) -> list[dict[str, Any]]:
+def read_history(folder: StorePath) -> list[dict[str, Any]]:
     """Metrics of all epochs written so far.
 
     Raises:
@@ -179,7 +178,7 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
         raise DamagedError(f"{path}: is not what was written ({error})") from error
 
 
-def write_config(folder: Path, config: TrialConfig) -> None:
+def write_config(folder: StorePath, config: TrialConfig) -> None:
     """Put the trial's configuration beside its checkpoint, for people."""
     tree = dataclasses.asdict(config)
     text = json.dumps(tree, indent=2, default=str)

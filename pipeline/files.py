@@ -1,11 +1,62 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, on a disk or in an object store."""
 
 import errno
 import os
+import secrets
 import threading
 from pathlib import Path
 
 from pipeline.errors import ConfigError
+from pipeline.object_path import SCHEME, ObjectPath, StoreUnreachableError
+
+StorePath = Path | ObjectPath
+"""A place in a store."""
+
+
+def store_path(text: str) -> StorePath:
+    """The place that a text names: a path, or `s3://bucket/prefix`.
+
+    Raises:
+        ConfigError: It names no bucket.
+    """
+    scheme, separator, key = text.partition("://")
+    if not separator:
+        return Path(text)
+    if f"{scheme}{separator}" != SCHEME or not key.strip("/") or {"..", "."} & {*key.split("/")}:
+        raise ConfigError(f"expected a path or s3://bucket/prefix, got '{text}'")
+    return ObjectPath(key.strip("/"))
+
+
+def local_folder(store: StorePath) -> Path:
+    """Where a store's databases, locks and pages lie: itself, if it is a folder."""
+    return store.below_runs if isinstance(store, ObjectPath) else store
+
+
+def modified_ns(path: StorePath) -> int:
+    """When a file was written, in nanoseconds; 0 if it is not there."""
+    if isinstance(path, ObjectPath):
+        return path.modified_ns()
+    return path.stat().st_mtime_ns if path.is_file() else 0
+
+
+def open_store(store: StorePath) -> StorePath:
+    """The store, made if absent.
+
+    Raises:
+        ConfigError: It cannot be made or written to.
+    """
+    if isinstance(store, ObjectPath):
+        probe = store / f".probe-{secrets.token_hex(8)}"
+        try:
+            probe.write_bytes(b"may this be written?")
+            probe.unlink()
+        except OSError as error:
+            raise ConfigError(
+                f"--store: {error}; check the bucket's name, AWS_ENDPOINT_URL, AWS_REGION and the "
+                "credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"
+            ) from error
+    open_folder(local_folder(store))
+    return store
 
 
 def open_folder(path: Path) -> Path:
@@ -26,8 +77,11 @@ def open_folder(path: Path) -> Path:
     return path
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: StorePath, data: bytes) -> None:
     """Replace a file's content so that a reader or a crash meets the old or the new, whole."""
+    if isinstance(path, ObjectPath):
+        path.write_bytes(data)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     # Threads of one process write the same files, too.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
@@ -53,22 +107,25 @@ def _keep_name(folder: Path) -> None:
         os.close(descriptor)
 
 
-def set_aside(path: Path) -> Path:
+def set_aside(path: StorePath) -> StorePath:
     """Rename a damaged file, so that it is made again and people can look; returns its new name."""
     for number in range(1, 10_000):
         aside = path.with_name(f"{path.name}.damaged-{number}")
         if not aside.exists():
-            path.replace(aside)
+            path.replace(aside)  # type: ignore[arg-type]  # both are of one kind
             return aside
     raise FileExistsError(f"{path}: thousands of damaged copies; remove them")
 
 
-def is_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that led to it, says that the disk or a quota is full."""
+def takes_nothing(error: BaseException | None) -> str:
+    """Why a store took nothing; empty where neither the error nor one that led to it says so.
+
+    Reasons are a full disk, a quota that is used up, and an object store out of reach.
+    """
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if "database or disk is full" in str(error):  # SQLite's words
-            return True
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        # The last in SQLite's words.
+        if full or isinstance(error, StoreUnreachableError) or "disk is full" in str(error):
+            return str(error)
         error = error.__cause__ or error.__context__
-    return False
+    return ""

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from pipeline.checkpoints import FILE_NAME
@@ -10,6 +9,7 @@ from pipeline.config import SpaceConfig
 from pipeline.data import Dataset
 from pipeline.evaluator import EvaluationJob
 from pipeline.experiment import trial_folder
+from pipeline.files import StorePath
 from pipeline.records import SplitName, TrialRow
 from pipeline.threats import (
     Member,
@@ -38,7 +38,7 @@ class Judgement:
     """Radius of attacks that name none, and of the vulnerability measurements."""
     seed: int
 
-    def job(self, row: TrialRow, store: Path) -> EvaluationJob:
+    def job(self, row: TrialRow, store: StorePath) -> EvaluationJob:
         """The evaluation of a trained trial: verdicts and gradient measurements."""
         checkpoint = trial_folder(store, row.fingerprint) / FILE_NAME
         return EvaluationJob(
@@ -53,7 +53,7 @@ class Judgement:
         )
 
     def audit_job(
-        self, row: TrialRow, store: Path, others: Sequence[TrialRow], *, randomised: bool
+        self, row: TrialRow, store: StorePath, others: Sequence[TrialRow], *, randomised: bool
     ) -> EvaluationJob:
         """The trust audit of a trained trial; some of the others lend it their gradients."""
         sources = [

@@ -1,7 +1,6 @@
 """What of a sweep is shown in the tracker, and from which files."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from pipeline.adapters.parquet_store import ParquetStore
@@ -9,6 +8,7 @@ from pipeline.audit import Audit
 from pipeline.checkpoints import FILE_NAME
 from pipeline.evaluator import EvaluationJob
 from pipeline.experiment import EPOCHS_FILE, read_history, trial_folder
+from pipeline.files import StorePath
 from pipeline.ports import Tracker
 from pipeline.records import Outcome, TrialRow
 from pipeline.threats import MEASURED
@@ -61,7 +61,7 @@ class Publisher:
         prefixed = {f"test_{name}": value for name, value in metrics.items()}
         self._tracker.finish_trial(row, prefixed, [str(self._verdicts(job))])
 
-    def audited(self, row: TrialRow, result: Audit, path: Path) -> None:
+    def audited(self, row: TrialRow, result: Audit, path: StorePath) -> None:
         """A trial's result was audited."""
         metrics = {
             "audit_robust_accuracy": result.robust_accuracy,
@@ -69,7 +69,7 @@ class Publisher:
         }
         self._tracker.finish_trial(row, metrics, [str(path)], {"audit": str(result.status)})
 
-    def _verdicts(self, job: EvaluationJob) -> Path:
+    def _verdicts(self, job: EvaluationJob) -> StorePath:
         """One file of all the job's verdicts."""
         out = trial_folder(self._store.root, job.fingerprint) / f"verdicts-{job.split}.parquet"
         keys = [task.key for task in job.tasks() if task.member.attack_name not in MEASURED]
@@ -77,7 +77,7 @@ class Publisher:
         return out
 
     def sweep_ended(
-        self, numbers: dict[str, float], artifacts: Sequence[Path], *, complete: bool
+        self, numbers: dict[str, float], artifacts: Sequence[StorePath], *, complete: bool
     ) -> list[str]:
         """The sweep's end; returns what could not be delivered."""
         files = [str(path) for path in artifacts]

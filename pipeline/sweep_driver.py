@@ -20,7 +20,7 @@ from pipeline.data import Dataset
 from pipeline.errors import ConfigError
 from pipeline.evaluator import EvaluationJob, Evaluator
 from pipeline.experiment import elapsed, read_history, trial_folder
-from pipeline.files import set_aside
+from pipeline.files import StorePath, local_folder, set_aside
 from pipeline.judging import audit_judgement, judgements
 from pipeline.publisher import Publisher
 from pipeline.records import Outcome, Phase, SplitName, TrialRow
@@ -34,8 +34,8 @@ HEARTBEAT_S = 15.0
 """While trials run, a line of progress at least so often."""
 
 
-class StoreFullError(Exception):
-    """A worker found no room in the store."""
+class NoStoreError(Exception):
+    """A worker found the store full, or out of reach."""
 
 
 class Driver:
@@ -45,7 +45,7 @@ class Driver:
         self,
         space: SpaceConfig,
         dataset: Dataset,
-        store: Path,
+        store: StorePath,
         files: SweepFiles,
         ledger: OptunaLedger,
         tracker: MLflowTracker,
@@ -86,7 +86,7 @@ class Driver:
 
         Raises:
             KeyboardInterrupt: The user stopped it.
-            StoreFullError: A worker found no room in the store.
+            NoStoreError: A worker found the store full, or out of reach.
         """
         # By fingerprint: twins share a network, which is judged once.
         unique = {row.fingerprint: row for row in self.ledger.rows()}.values()
@@ -150,12 +150,12 @@ class Driver:
                 settings,
                 num_cpus=self.share.trial_cpus,
                 num_gpus=self.share.trial_gpus,
-                scratch=self.store / "ray" / self.files.folder.name,
+                scratch=local_folder(self.store) / "ray" / self.files.folder.name,
             )
         if end is RunEnd.INTERRUPTED:
             raise KeyboardInterrupt
-        if end is RunEnd.FULL:
-            raise StoreFullError
+        if end is RunEnd.NO_STORE:
+            raise NoStoreError
 
     def _started(self, row: TrialRow) -> None:
         self._training[row.fingerprint] = (row, 0)

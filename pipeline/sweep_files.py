@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.config import SpaceConfig
 from pipeline.data import Dataset
-from pipeline.files import write_atomically
+from pipeline.files import StorePath, local_folder, write_atomically
 from pipeline.fingerprint import fingerprint
 from pipeline.judging import Judgement
 from pipeline.records import TrialRow
@@ -29,8 +29,10 @@ def asked_for(space: SpaceConfig) -> str:
 class SweepFiles:
     """`sweeps/NAME/`: sweep.json, trials.json, the space as written, the environment."""
 
-    def __init__(self, store: Path, name: str) -> None:
+    def __init__(self, store: StorePath, name: str) -> None:
         self.store, self.folder = store, store / "sweeps" / name
+        self.local = local_folder(store) / "sweeps" / name
+        """What cannot lie in an object store: the driver's lock, and what waits for MLflow."""
         self.facts: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._before_s, self._began = 0.0, time.perf_counter()
@@ -39,6 +41,10 @@ class SweepFiles:
         """Whether a sweep of this name, asking for just this, has run to its end."""
         facts = self._stored()
         return bool(facts.get("complete")) and facts.get("asked_for") == asked_for(space)
+
+    def exists(self) -> bool:
+        """Whether a sweep of this name has begun."""
+        return (self.folder / "sweep.json").is_file()
 
     def _stored(self) -> dict[str, Any]:
         path = self.folder / "sweep.json"
@@ -60,7 +66,7 @@ class SweepFiles:
         selection: Judgement,
         reporting: Judgement,
         environment: dict[str, Any],
-    ) -> list[Path]:
+    ) -> list[StorePath]:
         """Write down what is about to run; returns the files that describe it."""
         stored = self._stored()
         self._before_s, self._began = float(stored.get("wall_s") or 0.0), time.perf_counter()

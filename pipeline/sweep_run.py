@@ -13,19 +13,20 @@ from models import build_model
 from models.config import FieldError
 from pipeline.adapters.driver_lock import only_driver
 from pipeline.adapters.mlflow_tracker import open_tracker
-from pipeline.adapters.optuna_ledger import OptunaLedger, study_database
+from pipeline.adapters.optuna_ledger import STUDY_URI, OptunaLedger, study_database
 from pipeline.adapters.ray_session import connected, is_connected, largest_node
 from pipeline.config import SpaceConfig, input_spec
 from pipeline.console import Progress
 from pipeline.data import Dataset, load_dataset
 from pipeline.environment import describe
 from pipeline.errors import ConfigError
-from pipeline.files import is_full, open_folder
+from pipeline.files import StorePath, local_folder, open_store, takes_nothing
 from pipeline.fingerprint import fingerprint
 from pipeline.interrupts import STOPPED, interruptible
 from pipeline.judging import judgements
+from pipeline.object_path import ObjectPath
 from pipeline.resources import local_resources, shares
-from pipeline.sweep_driver import Driver, StoreFullError
+from pipeline.sweep_driver import Driver, NoStoreError
 from pipeline.sweep_files import SweepFiles
 from pipeline.worker import choose_device
 from reports.build import build_report
@@ -36,7 +37,7 @@ def run_sweep(
     *,
     space_file: Path,
     overrides: Sequence[str],
-    store: Path,
+    store: StorePath,
     name: str,
     resume: bool,
     address: str | None,
@@ -47,7 +48,7 @@ def run_sweep(
         space: Checked.
         space_file: Where it was read from.
         overrides: `--set` settings it was read with.
-        store: Folder of all results; on a cluster, one that every node sees.
+        store: Place of all results; on a cluster, one that every node sees.
         name: Of the sweep.
         resume: Whether to continue an existing sweep of this name.
         address: Of a running Ray cluster; None starts one on this machine, or uses the
@@ -71,10 +72,11 @@ def run_sweep(
     model_note = _model_note(space, dataset, space_file)
     if address is None and not is_connected():
         shares(space.compute, local_resources(), "this machine")
-    open_folder(store)
-    database = study_database(store)
+    open_store(store)
+    database = study_database(local_folder(store))
+    _refuse_begun_elsewhere(store, database, files)
     continued = _resume_command(space, space_file, overrides, store, name, address)
-    with only_driver(database, files.folder):
+    with only_driver(database, files.local):
         try:
             return _work(space, space_file, overrides, dataset, model_note, files,
                          database, resume, address, console)  # fmt: skip
@@ -83,14 +85,9 @@ def run_sweep(
             console.plain(continued)
             return STOPPED
         except Exception as error:
-            if not (isinstance(error, StoreFullError) or is_full(error)):
+            if not (isinstance(error, NoStoreError) or takes_nothing(error)):
                 raise
-            free = shutil.disk_usage(store).free / 2**20
-            console.line(
-                f"the disk of {store} is full ({free:.0f} MiB free); nothing finished is lost. "
-                "Make room, and continue with",
-                "red",
-            )
+            console.line(f"{_trouble(store, error)}, and continue with", "red")
             console.plain(continued)
             return 1
 
@@ -132,7 +129,7 @@ def _work(
             reporting=reporting,
             environment=environment,
         )
-        tracker = open_tracker(store, name, files.folder / "mlflow.spool")
+        tracker = open_tracker(local_folder(store), name, files.local / "mlflow.spool")
         tracker.start_sweep(name, _parameters(files.facts), [str(path) for path in described])
         driver = Driver(space, dataset, store, files, ledger, tracker, share, console)
         try:
@@ -145,11 +142,36 @@ def _work(
         driver.close(complete=not driver.unfinished, artifacts=[page.parent])
     for problem in driver.unfinished:
         console.line(problem, "red")
-    place = "" if store == Path("runs") else f" STORE={shlex.quote(str(store))}"
+    folder = local_folder(store)
+    place = "" if folder == Path("runs") else f" STORE={shlex.quote(str(folder))}"
     serve = "" if os.environ.get("MLFLOW_TRACKING_URI") else f"make ui{place}, then "
     console.line(f"to browse the runs in MLflow: {serve}{tracker.page}")
     console.plain(str(page))
     return 1 if driver.unfinished else 0
+
+
+def _refuse_begun_elsewhere(store: StorePath, database: str, files: SweepFiles) -> None:
+    """A sweep in an object store whose study is not here must not begin a second time.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    local = not os.environ.get(STUDY_URI) and not (local_folder(store) / "study.db").exists()
+    if isinstance(store, ObjectPath) and local and files.exists():
+        raise ConfigError(
+            f"sweep '{files.folder.name}' was begun in {store}, but its study is not here "
+            f"({database}): run it where it was begun, name the study's database in {STUDY_URI}, "
+            "or begin another sweep with --name"
+        )
+
+
+def _trouble(store: StorePath, error: Exception) -> str:
+    """What keeps the store from taking results, and the remedy."""
+    if isinstance(store, ObjectPath):
+        reason = takes_nothing(error) or "a worker says so"
+        return f"{store} takes nothing ({reason}); nothing finished is lost. Mend that"
+    free = shutil.disk_usage(store).free / 2**20
+    return f"the disk of {store} is full ({free:.0f} MiB free); nothing finished is lost. Make room"
 
 
 def _model_note(space: SpaceConfig, dataset: Dataset, space_file: Path) -> str:
@@ -186,7 +208,7 @@ def _resume_command(
     space: SpaceConfig,
     space_file: Path,
     overrides: Sequence[str],
-    store: Path,
+    store: StorePath,
     name: str,
     address: str | None,
 ) -> str:

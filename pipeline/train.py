@@ -7,11 +7,11 @@ from pathlib import Path
 
 from pipeline.checkpoints import FILE_NAME
 from pipeline.config import input_spec
-from pipeline.console import Progress, parse, percent, run_command
+from pipeline.console import Progress, parse, percent, place, run_command
 from pipeline.data import load_dataset
 from pipeline.errors import ConfigError
 from pipeline.experiment import train, trial_folder, write_config
-from pipeline.files import open_folder
+from pipeline.files import open_store
 from pipeline.records import SplitName
 from pipeline.sweep import read_space
 from pipeline.training.loop import DivergedError
@@ -33,7 +33,13 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--space", type=Path, required=True, help="YAML file of the search space")
     result.add_argument("--strategy", help="label in the space; its first baseline by default")
-    result.add_argument("--store", type=Path, default=Path("runs"), help="folder for all results")
+    result.add_argument(
+        "--store",
+        type=place,
+        default=Path("runs"),
+        metavar="DIR",
+        help="folder for all results, or s3://bucket/prefix (default: runs)",
+    )
     result.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     return result
 
@@ -51,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         dataset = load_dataset(space.data)
         trial = space.trial(label)
         fingerprint = trial.fingerprint()
-        folder = trial_folder(open_folder(options.store), fingerprint)
+        folder = trial_folder(open_store(options.store), fingerprint)
         write_config(folder, trial)
         console = Progress()
         console.line(f"{label} on {dataset.note}, into {folder}")

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -10,6 +9,7 @@ from torch import nn
 from pipeline import checkpoints
 from pipeline.data import Split
 from pipeline.evaluation import EvaluationTask, evaluate_block
+from pipeline.files import modified_ns, store_path
 from pipeline.records import Block
 
 
@@ -32,15 +32,9 @@ def _network(path: str, modified_ns: int, device: str) -> tuple[nn.Module, str]:
 
     The time of modification keeps a replaced file from being missed.
     """
-    file = Path(path)
+    file = store_path(path)
     model = checkpoints.rebuild(checkpoints.load(file))
     return model.to(device), checkpoints.digest(file)
-
-
-def _modified_ns(path: str) -> int:
-    """When the file was written; 0 if it is not there, which loading it then reports."""
-    file = Path(path)
-    return file.stat().st_mtime_ns if file.is_file() else 0
 
 
 def run_task(
@@ -69,7 +63,7 @@ def run_task(
     def network(path: str) -> tuple[nn.Module, str]:
         if networks is not None and path in networks:
             return networks[path].to(where), ""
-        return _network(path, _modified_ns(path), str(where))
+        return _network(path, modified_ns(store_path(path)), str(where))
 
     model, digest = network(task.checkpoint)
     source = task.member.source

@@ -5,20 +5,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.console import parse, printable
+from pipeline.console import parse, place, printable
 from pipeline.errors import ConfigError
+from pipeline.files import StorePath, local_folder
+from pipeline.object_path import ObjectPath
 from reports.page import write_page
 from reports.queries import load_study
 from reports.store import checked_name, sweep_names
 
 
-def build_report(store: Path, name: str, out: Path | None = None) -> Path:
+def build_report(store: StorePath, name: str, out: Path | None = None) -> Path:
     """Write a sweep's page, figures and tables.
 
     Args:
-        store: Folder that holds `sweeps/`, `verdicts/` and the others.
+        store: Folder, or place in an object store, that holds `sweeps/`, `verdicts/` and the
+            others.
         name: Name of the sweep.
-        out: Folder to write to; by default `<store>/reports/<name>`.
+        out: Folder to write to; by default `reports/<name>` of the store, and where that
+            is an object store, a local folder whose files are copied there.
 
     Returns:
         The path of the page.
@@ -27,15 +31,20 @@ def build_report(store: Path, name: str, out: Path | None = None) -> Path:
         ConfigError: If the sweep is absent or one of its files cannot be read.
     """
     checked_name(name)
-    study = load_study(Path(store), name)
-    folder = Path(out) if out is not None else Path(store) / "reports" / name
+    study = load_study(store, name)
+    folder = out if out is not None else local_folder(store) / "reports" / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{folder}: cannot be made a folder ({error}); give another --out"
         ) from None
-    return write_page(study, folder)
+    page = write_page(study, folder)
+    if out is None and isinstance(store, ObjectPath):
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            copy = store / "reports" / name / file.relative_to(folder).as_posix()
+            copy.write_bytes(file.read_bytes())
+    return page
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _only_sweep(store: Path) -> str:
+def _only_sweep(store: StorePath) -> str:
     names = sweep_names(store)
     if len(names) == 1:
         return names[0]
@@ -72,8 +81,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m reports.build",
         description="Build tables, figures and one self-contained page from a store.",
     )
-    parser.add_argument("--store", type=Path, default=Path("runs"), metavar="DIR",
-                        help="folder the sweep wrote to (default: runs)")  # fmt: skip
+    parser.add_argument("--store", type=place, default=Path("runs"), metavar="DIR",
+                        help="where the sweep wrote to, a folder or s3://bucket/prefix "
+                        "(default: runs)")  # fmt: skip
     parser.add_argument("--sweep", nargs="+", metavar="N",
                         help="sweeps to report; one page each (default: the only one)")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR",

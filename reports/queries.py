@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pipeline.files import StorePath
 from pipeline.records import Outcome, SplitName, TrialRow
 from reports import store
 from reports.fronts import Point, best_above, knee, pareto_front
@@ -223,7 +223,7 @@ class Study:
         return tuple(found)
 
 
-def load_study(root: Path, name: str) -> Study:
+def load_study(root: StorePath, name: str) -> Study:
     """Read a sweep and the rows of its trials from a store.
 
     Raises:
@@ -248,7 +248,7 @@ def trial_frame(study: Study) -> pd.DataFrame:
     return pd.DataFrame([_flat(study, trial) for trial in study.trials])
 
 
-def _result(root: Path, row: TrialRow, suites: dict[str, Suite]) -> TrialResult:
+def _result(root: StorePath, row: TrialRow, suites: dict[str, Suite]) -> TrialResult:
     return TrialResult(
         row=row,
         splits={
@@ -261,7 +261,7 @@ def _result(root: Path, row: TrialRow, suites: dict[str, Suite]) -> TrialResult:
     )
 
 
-def _audit(root: Path, fingerprint: str) -> AuditResult | None:
+def _audit(root: StorePath, fingerprint: str) -> AuditResult | None:
     for split in (SplitName.TEST, SplitName.VALIDATION):
         found = store.read_audit(root, fingerprint, split)
         if found is not None:
@@ -279,7 +279,7 @@ def _audit(root: Path, fingerprint: str) -> AuditResult | None:
     return None
 
 
-def _gradients(root: Path, fingerprint: str) -> GradientStats | None:
+def _gradients(root: StorePath, fingerprint: str) -> GradientStats | None:
     for split in (SplitName.VALIDATION, SplitName.TEST):
         rows = store.read_measurements(root, fingerprint, split)
         if not rows.empty:

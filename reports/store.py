@@ -4,7 +4,6 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError
+from pipeline.files import StorePath
 from pipeline.records import Outcome, Phase, TrialRow
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -56,7 +56,7 @@ def checked_name(name: str, what: str = "sweep name") -> str:
     return name
 
 
-def sweep_names(store: Path) -> list[str]:
+def sweep_names(store: StorePath) -> list[str]:
     """Names of the sweeps in the store, sorted."""
     try:
         return sorted(path.parent.name for path in (store / "sweeps").glob("*/sweep.json"))
@@ -64,7 +64,7 @@ def sweep_names(store: Path) -> list[str]:
         return []
 
 
-def read_sweep(store: Path, name: str) -> dict[str, Any]:
+def read_sweep(store: StorePath, name: str) -> dict[str, Any]:
     """Facts of a sweep, from its sweep.json.
 
     Raises:
@@ -81,7 +81,7 @@ def read_sweep(store: Path, name: str) -> dict[str, Any]:
     return facts
 
 
-def _check_facts(path: Path, facts: dict[str, Any]) -> None:
+def _check_facts(path: StorePath, facts: dict[str, Any]) -> None:
     """Refuses a description that no sweep has written; absent facts are no fault."""
     for name, kind in _FACTS.items():
         if not isinstance(facts.get(name), kind | None):
@@ -96,7 +96,7 @@ def _check_facts(path: Path, facts: dict[str, Any]) -> None:
         raise ConfigError(f"{path}: 'parameters' holds no ranges; {_AGAIN}")
 
 
-def read_trials(store: Path, name: str) -> list[TrialRow]:
+def read_trials(store: StorePath, name: str) -> list[TrialRow]:
     """Trials of a sweep, as its ledger wrote them; empty where none was asked yet."""
     path = store / "sweeps" / checked_name(name) / "trials.json"
     rows = _read_json(path) if path.is_file() else []
@@ -108,7 +108,7 @@ def read_trials(store: Path, name: str) -> list[TrialRow]:
         raise ConfigError(f"{path}: not a list of trials: {error!r}") from error
 
 
-def read_epochs(store: Path, fingerprint: str) -> pd.DataFrame:
+def read_epochs(store: StorePath, fingerprint: str) -> pd.DataFrame:
     """One row per finished epoch; empty where the trial left none."""
     path = store / "trials" / fingerprint / "epochs.jsonl"
     if not path.is_file():
@@ -125,17 +125,17 @@ def read_epochs(store: Path, fingerprint: str) -> pd.DataFrame:
     return frame.drop_duplicates("epoch", keep="last").sort_values("epoch", ignore_index=True)
 
 
-def read_verdicts(store: Path, fingerprint: str, split: str) -> pd.DataFrame:
+def read_verdicts(store: StorePath, fingerprint: str, split: str) -> pd.DataFrame:
     """Per-sample verdicts of a network on a split: the columns `VERDICT_FIELDS`."""
     return _read_parquet(store / "verdicts" / fingerprint / split, VERDICT_FIELDS)
 
 
-def read_measurements(store: Path, fingerprint: str, split: str) -> pd.DataFrame:
+def read_measurements(store: StorePath, fingerprint: str, split: str) -> pd.DataFrame:
     """Per-sample gradient measurements of a network on a split, all columns."""
     return _read_parquet(store / "measurements" / fingerprint / split, None)
 
 
-def read_audit(store: Path, fingerprint: str, split: str) -> dict[str, Any] | None:
+def read_audit(store: StorePath, fingerprint: str, split: str) -> dict[str, Any] | None:
     """The trust audit of a network on a split; None where there was none.
 
     Raises:
@@ -167,19 +167,20 @@ def _trial(row: dict[str, Any]) -> TrialRow:
     return TrialRow(**filled)
 
 
-def _read_json(path: Path) -> Any:
+def _read_json(path: StorePath) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: expected JSON: {error}") from error
 
 
-def _read_parquet(folder: Path, columns: tuple[str, ...] | None) -> pd.DataFrame:
+def _read_parquet(folder: StorePath, columns: tuple[str, ...] | None) -> pd.DataFrame:
     files = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
     frames: list[pd.DataFrame] = []
     for path in files:
         try:
-            table = pq.ParquetFile(path).read(columns=list(columns) if columns else None)
+            file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
+            table = file.read(columns=list(columns) if columns else None)
         except (pa.ArrowException, OSError) as error:
             raise ConfigError(f"{path}: not a readable Parquet file: {error}") from error
         if columns and not set(columns) <= set(table.column_names):
@@ -192,7 +193,7 @@ def _read_parquet(folder: Path, columns: tuple[str, ...] | None) -> pd.DataFrame
     return pd.concat(frames, ignore_index=True)
 
 
-def _check_types(path: Path, schema: pa.Schema) -> None:
+def _check_types(path: StorePath, schema: pa.Schema) -> None:
     """Refuses what this project would not have written.
 
     Raises:

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import logging
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +21,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.adapters.spool import Spool
+from pipeline.files import store_path
+from pipeline.object_path import ObjectPath
 from pipeline.records import Outcome, Phase, TrialRow
 
 SWEEP, FINGERPRINT = "spikeproof.sweep", "spikeproof.fingerprint"
@@ -276,13 +279,27 @@ class MLflowTracker:
 
     def _log_files(self, run: str, files: list[str], folder: str | None = None) -> None:
         for file in files:
-            path = Path(file)
-            if path.is_dir():
+            path = store_path(file)
+            if isinstance(path, ObjectPath):
+                self._log_object(run, path)
+            elif path.is_dir():
                 self._mlflow.log_artifacts(run, file, folder or path.name)
             elif path.is_file():
                 self._mlflow.log_artifact(run, file)
             else:
                 self._problems.append(f"{file}: is gone, and was not sent to MLflow")
+
+    def _log_object(self, run: str, path: ObjectPath) -> None:
+        """MLflow takes files alone."""
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            self._problems.append(f"{path}: is gone, and was not sent to MLflow")
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder, path.name)
+            copy.write_bytes(data)
+            self._mlflow.log_artifact(run, str(copy))
 
     def start_trial(self, row: TrialRow) -> None:
         """Open or find the trial's run below the sweep's."""
@@ -378,7 +395,7 @@ class MLflowTracker:
 
 
 def _absolute(files: Iterable[str]) -> list[str]:
-    return [str(Path(file).absolute()) for file in files]
+    return [str(store_path(file).absolute()) for file in files]
 
 
 def _as_asked(row: TrialRow) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import DamagedError
-from pipeline.files import set_aside, write_atomically
+from pipeline.files import StorePath, set_aside, write_atomically
 from pipeline.records import Block, BlockKey
 from pipeline.threats import MEASURE, PROBE
 
@@ -23,23 +22,23 @@ LOG = logging.getLogger(__name__)
 
 
 class ParquetStore:
-    """Blocks below a folder that every worker and reader sees.
+    """Blocks below a folder, or a prefix of an object store.
 
     Each file carries the SHA-256 of its content. One that is cut short or altered is set aside
     the first time it is looked at, and its block is absent: it is computed again.
     """
 
-    def __init__(self, root: Path, damaged: Callable[[str], None] = LOG.warning) -> None:
+    def __init__(self, root: StorePath, damaged: Callable[[str], None] = LOG.warning) -> None:
         """Open a store.
 
         Args:
-            root: Its folder.
+            root: A folder, or a place in an object store.
             damaged: Called with a sentence for each file that is set aside.
         """
         self.root, self._damaged = root, damaged
         self._sound: set[BlockKey] = set()
 
-    def path(self, key: BlockKey) -> Path:
+    def path(self, key: BlockKey) -> StorePath:
         """Where a block lies, or would lie."""
         kind = FOLDERS.get(key.member, "verdicts")
         name = f"{key.member}-{key.member_hash}-{key.seed}-{key.start}-{key.stop}.parquet"
@@ -89,9 +88,9 @@ class ParquetStore:
         }
         return Block(columns=columns, metadata=metadata)
 
-    def merge(self, keys: Sequence[BlockKey], out: Path) -> None:
+    def merge(self, keys: Sequence[BlockKey], out: StorePath) -> None:
         """Write the rows of many blocks as one file, for people and for MLflow."""
-        tables = [pq.read_table(self.path(key)).replace_schema_metadata(None) for key in keys]
+        tables = [_read(self.path(key)).replace_schema_metadata(None) for key in keys]
         sink = pa.BufferOutputStream()
         pq.write_table(pa.concat_tables(tables), sink, compression="zstd")
         write_atomically(out, sink.getvalue().to_pybytes())
@@ -106,14 +105,15 @@ def _sum(table: pa.Table) -> str:
     return result.hexdigest()
 
 
-def _read(path: Path) -> pa.Table:
+def _read(path: StorePath) -> pa.Table:
     """A block's table.
 
     Raises:
         DamagedError: It cannot be read, or is not what was written.
     """
+    data = path.read_bytes()
     try:
-        table = pq.read_table(path, partitioning=None)
+        table = pq.ParquetFile(pa.BufferReader(data)).read()
     except (pa.ArrowException, OSError) as error:
         raise DamagedError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
     if (table.schema.metadata or {}).get(SUM, b"").decode() != _sum(table):

@@ -22,7 +22,7 @@ from ray.tune.search import Searcher
 from models import InputSpec
 from pipeline.config import TRIAL
 from pipeline.experiment import train, trial_folder, write_config
-from pipeline.files import is_full
+from pipeline.files import store_path, takes_nothing
 from pipeline.records import TrialRow
 from pipeline.training.loop import DivergedError
 
@@ -37,7 +37,7 @@ class RunEnd(Enum):
 
     EXHAUSTED = "the ledger has nothing left"
     PAUSED = "too many networks wait for evaluation"
-    FULL = "the disk is full"
+    NO_STORE = "the store is full, or out of reach"
     INTERRUPTED = "the user stopped it"
 
 
@@ -69,13 +69,13 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         self._events = events
         self._live: dict[str, TrialRow] = {}
         self._paused = self._exhausted = False
-        self._cut_short = self._full = False
+        self._cut_short = self._no_store = False
 
     @property
     def end(self) -> "RunEnd":
         """Why the run ended, once it has."""
-        if self._full:
-            return RunEnd.FULL
+        if self._no_store:
+            return RunEnd.NO_STORE
         if self._live or self._cut_short or not (self._paused or self._exhausted):
             return RunEnd.INTERRUPTED
         return RunEnd.PAUSED if self._paused else RunEnd.EXHAUSTED
@@ -88,7 +88,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's configuration, None to be asked again, or FINISHED."""
-        if self._full:
+        if self._no_store:
             return Searcher.FINISHED
         if self._events.full():
             if self._live:
@@ -116,8 +116,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         if error:
             reason = f"its worker died more than {MAX_FAILURES} times; see the Ray logs"
             self._events.failed(row, reason, False)
-        elif result and result.get("full"):
-            self._full = True  # the trial stays as it was asked
+        elif result and result.get("no_store"):
+            self._no_store = True  # the trial stays as it was asked
         elif result and result.get("reason"):
             self._events.failed(row, result["reason"], bool(result.get("diverged")))
         elif result and result.get(ENDED):
@@ -143,7 +143,7 @@ def _train_trial(config: dict[str, Any], splits: Any, settings: dict[str, Any]) 
     """What a trial's worker does: train to the end, reporting each epoch."""
     # Tune copies the configuration through JSON-like containers; the border check restores it.
     trial = TRIAL.validate_python(config["trial"])
-    folder = trial_folder(Path(settings["store"]), config["fingerprint"])
+    folder = trial_folder(store_path(settings["store"]), config["fingerprint"])
     try:
         write_config(folder, trial)
         epochs = train(
@@ -162,7 +162,14 @@ def _train_trial(config: dict[str, Any], splits: Any, settings: dict[str, Any]) 
         return
     except Exception as error:
         reason = traceback.format_exc()
-        tune.report({ENDED: True, "reason": reason, "diverged": False, "full": is_full(error)})
+        tune.report(
+            {
+                ENDED: True,
+                "reason": reason,
+                "diverged": False,
+                "no_store": bool(takes_nothing(error)),
+            }
+        )
         return
     tune.report({ENDED: True})
 

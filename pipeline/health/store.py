@@ -2,15 +2,16 @@
 
 import contextlib
 import hashlib
-import os
 import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from pipeline.files import StorePath, store_path, write_atomically
 from pipeline.health.finding import Finding, one_line
 from pipeline.health.mounts import network_file_system
+from pipeline.object_path import ObjectPath
 
 WARN_BYTES, FAIL_BYTES = 5 * 10**9, 5 * 10**8
 QUESTION, ANSWER = "question", "answer-"
@@ -19,12 +20,20 @@ Ask = Callable[[str], Mapping[str, str | Exception]]
 
 
 @contextlib.contextmanager
-def scratch_folder(store: Path) -> Iterator[Path]:
+def scratch_folder(store: StorePath) -> Iterator[StorePath]:
     """A new folder in the store; nothing that was not there before is left behind.
 
     Raises:
         OSError: The store can neither be made nor written to.
     """
+    if isinstance(store, ObjectPath):
+        place = store / f".doctor-{secrets.token_hex(8)}"
+        try:
+            yield place
+        finally:
+            for path in place.glob("*"):
+                path.unlink()
+        return
     missing = [folder for folder in (store, *store.parents) if not folder.exists()]
     made = None
     try:
@@ -41,13 +50,16 @@ def scratch_folder(store: Path) -> Iterator[Path]:
                 folder.rmdir()
 
 
-def check_store(store: Path) -> Iterator[Finding]:
-    """Findings on the folder of all results, on this machine."""
+def check_store(store: StorePath) -> Iterator[Finding]:
+    """Findings on the place of all results, on this machine."""
+    if isinstance(store, ObjectPath):
+        yield from _check_object_store(store)
+        store = store.below_runs
     there = store.is_dir()
     try:
         with scratch_folder(store.absolute()) as folder:
-            (folder / QUESTION).write_text("written by the doctor")
-            free = shutil.disk_usage(folder).free
+            (folder / QUESTION).write_bytes(b"written by the doctor")
+            free = shutil.disk_usage(str(folder)).free
     except OSError as error:
         yield Finding.fail(
             "store",
@@ -61,6 +73,31 @@ def check_store(store: Path) -> Iterator[Finding]:
     place = "a local disk" if network is None else f"{network.kind} ({network.point})"
     yield Finding.ok("store", f"{store} {state}, on {place}.")
     yield from check_room(free)
+
+
+def _check_object_store(store: ObjectPath) -> Iterator[Finding]:
+    """Whether objects can be written, read, listed and removed."""
+    try:
+        with scratch_folder(store) as folder:
+            (folder / QUESTION).write_bytes(b"written by the doctor")
+            listed = [path.name for path in folder.glob("*")]
+            read = (folder / QUESTION).read_bytes()
+    except OSError as error:
+        yield Finding.fail(
+            "store",
+            f"{store} cannot be written to and read: {one_line(error)}.",
+            "Make the bucket, and set AWS_ENDPOINT_URL, AWS_REGION and credentials for it.",
+        )
+        return
+    if listed != [QUESTION] or read != b"written by the doctor":
+        yield Finding.fail(
+            "store",
+            f"{store} does not list or return what was just written to it.",
+            "Use an object store whose reads see every write that was confirmed before.",
+        )
+    else:
+        yield Finding.ok("store", f"{store} may be written to; databases and pages lie in "
+                         f"{store.below_runs}.")  # fmt: skip
 
 
 def check_room(free_bytes: int) -> Iterator[Finding]:
@@ -81,24 +118,23 @@ def answer(folder: str, node: str) -> None:
     Raises:
         OSError: The folder is not there, or may not be written to.
     """
-    question = (Path(folder) / QUESTION).read_bytes()
-    path = Path(folder) / f"{ANSWER}{node}"
-    with path.open("wb") as file:
-        file.write(_reply(question, node))
-        file.flush()
-        os.fsync(file.fileno())
+    place = store_path(folder)
+    question = (place / QUESTION).read_bytes()
+    write_atomically(place / f"{ANSWER}{node}", _reply(question, node))
 
 
 def _reply(question: bytes, node: str) -> bytes:
     return hashlib.sha256(question + node.encode()).hexdigest().encode()
 
 
-def check_shared(store: Path, ask: Ask) -> Iterator[Finding]:
+def check_shared(store: StorePath, ask: Ask) -> Iterator[Finding]:
     """Whether each node sees the driver's files under the same path, and the driver the node's."""
     remedy = (
         "Mount one shared folder at this path on every node and on the driver, and let all of "
         "them write to it."
     )
+    if isinstance(store, ObjectPath):
+        remedy = "Give every node the endpoint and the credentials that the driver has (AWS_*)."
     with scratch_folder(store.absolute()) as folder:
         question = secrets.token_bytes(32)
         (folder / QUESTION).write_bytes(question)

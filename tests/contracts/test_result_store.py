@@ -24,9 +24,13 @@ def block(robust=(True, False, True)):
     return Block(columns=columns, metadata={"torch": "2.13", "device": "cpu"})
 
 
-@pytest.fixture(params=["memory", "parquet"])
+@pytest.fixture(params=["memory", "parquet", "parquet in an object store"])
 def store(request, tmp_path):
-    return MemoryStore() if request.param == "memory" else ParquetStore(tmp_path)
+    if request.param == "memory":
+        return MemoryStore()
+    if request.param == "parquet":
+        return ParquetStore(tmp_path)
+    return ParquetStore(request.getfixturevalue("bucket") / tmp_path.name)
 
 
 def test_what_was_put_comes_back_unchanged(store):
