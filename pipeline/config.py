@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from models import InputSpec, ModelConfig
-from pipeline.config_types import Count, CountOrZero, Epsilon, Name, NonNegative
+from pipeline.config_types import Count, CountOrZero, Epsilon, Name, NonNegative, Order
 from pipeline.data import DataConfig, Dataset
 from pipeline.errors import ConfigError
 from pipeline.fingerprint import fingerprint
@@ -124,8 +124,12 @@ class EvaluationConfig:
     """Radius in pixel units; omitted, the suite's."""
     num_samples: Count | None = None
     """Samples of the validation split; omitted, all."""
+    order: Order | None = None
+    """Of the members, in search and report: `survivors`, each attacks what those before it left
+    standing, or `all`, every member attacks every sample; omitted, the suite's."""
     block_size: Count = 128
-    """Samples per task; also the batch of the attack, so it belongs to the result."""
+    """Samples per task. Of a block, what stands is gathered into batches as large as the memory
+    holds: larger blocks fill a GPU better, smaller ones spread over more workers."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Field types that several configs share, with the checks pydantic applies at the border."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -36,3 +36,6 @@ Name = Annotated[
     ),
 ]
 """What may name a sweep, a strategy or an attack: it also names folders."""
+
+Order = Literal["all", "survivors"]
+"""Whom a suite's member attacks: every sample, or those that withstood the members before it."""

@@ -32,6 +32,11 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--checkpoint", type=place, required=True, help="file of a trained network")
     result.add_argument("--suite", default="paper", help="name of a suite, or its YAML file")
+    result.add_argument(
+        "--order",
+        choices=["all", "survivors"],
+        help="whom a member attacks: every sample, or those that stand before it; the suite's",
+    )
     result.add_argument("--split", choices=["validation", "test"], default="test")
     result.add_argument("--epsilon", help="radius in pixel units, such as 8/255; the suite's")
     result.add_argument("--num-samples", type=int, help="first samples of the split; all")
@@ -106,6 +111,7 @@ def _request(options: argparse.Namespace) -> Request:
     return Request(
         checkpoint=options.checkpoint,
         suite=options.suite,
+        order=options.order,
         split=options.split,
         epsilon=_epsilon(options.epsilon),
         num_samples=options.num_samples,

@@ -15,6 +15,7 @@ from pipeline.adapters.parquet_store import ParquetStore
 from pipeline.audit import Status
 from pipeline.audit_file import store_audit
 from pipeline.config import TRIAL, input_spec
+from pipeline.config_types import Order
 from pipeline.console import Progress, percent
 from pipeline.data import Dataset, load_dataset
 from pipeline.environment import revision
@@ -33,6 +34,7 @@ from pipeline.threats import (
     Member,
     Source,
     SuiteConfig,
+    in_order,
     load_suite,
     measure_member,
     members,
@@ -50,6 +52,7 @@ class Request:
 
     checkpoint: StorePath
     suite: str
+    order: Order | None
     split: str
     epsilon: float | None
     num_samples: int | None
@@ -82,7 +85,7 @@ def evaluate(request: Request) -> int:
     Raises:
         ConfigError: What the user can fix.
     """
-    suite, console = load_suite(request.suite), Progress()
+    suite, console = in_order(load_suite(request.suite), request.order), Progress()
     victim = _own(request) if request.model is None else _foreign(request)
     split = {"validation": victim.dataset.validation, "test": victim.dataset.test}[request.split]
     wanted = len(split) if request.num_samples is None else request.num_samples

@@ -1,9 +1,10 @@
 """Judge one block of samples against one member of a suite: per-sample verdicts."""
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from models import GradientEstimator, membrane_support, oracle
 from pipeline.attacks import Oracle, SampleDraws, build_attack
 from pipeline.attacks.oracle import Cost
+from pipeline.batches import in_batches
 from pipeline.logits import margin
 from pipeline.metrics import gradient_sparsity, probe, vulnerability
 from pipeline.metrics.sparsity import margin_gradient_norms, probability_gradient
@@ -20,7 +22,7 @@ from pipeline.records import Block, BlockKey
 from pipeline.seeding import derive, seeded
 from pipeline.threats import MEASURE, PROBE, Member
 
-SCHEMA_VERSION = "3"
+SCHEMA_VERSION = "4"
 OWN = GradientEstimator(method="own")
 
 
@@ -45,6 +47,7 @@ def evaluate_block(
     device: torch.device,
     revision: str = "unknown",
     source: nn.Module | None = None,
+    batch_size: int | None = None,
 ) -> Block:
     """Verdicts (or, for a pseudo-member, measurements) of a block of samples.
 
@@ -58,23 +61,25 @@ def evaluate_block(
         device: Where to compute.
         revision: Of the code, for the metadata.
         source: The network that is differentiated, where it is not the victim.
+        batch_size: Samples that are computed at once, at most; all. Of a random network the
+            block as a whole is judged.
 
     Returns:
         One row a sample; columns as in `records.VERDICT_COLUMNS`, or the metrics' names.
     """
     pixels = torch.from_numpy(np.array(images)).to(device).float() / 255
     targets = torch.from_numpy(np.array(labels)).to(device)
-    key = task.key
+    key, size = task.key, min(batch_size or len(labels), len(labels))
     with (
         evaluating(model, source or model),
         seeded(key.seed, key.fingerprint, key.split, task.member.seed_hash, key.start),
     ):
         if task.member.attack_name == MEASURE:
-            columns = _measurements(model, task, pixels, targets)
+            columns = _in_parts(_measurements, model, task, pixels, targets, size)
         elif task.member.attack_name == PROBE:
-            columns = _probed(model, task, pixels, targets)
+            columns = _in_parts(_probed, model, task, pixels, targets, size)
         else:
-            columns = _verdicts(model, source or model, task, pixels, targets)
+            columns = _verdicts(model, source or model, task, pixels, targets, size)
     metadata = {
         "schema": SCHEMA_VERSION,
         "fingerprint": key.fingerprint,
@@ -85,6 +90,7 @@ def evaluate_block(
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "precision": "fp32",
+        "batch": str(size),
         "platform": platform.machine(),
     }
     columns["sample"] = np.arange(key.start, key.stop)
@@ -119,49 +125,93 @@ def judged(model: nn.Module, images: Tensor, labels: Tensor, num_draws: int) -> 
     return answers.mean(0), share
 
 
+class _Verdicts:
+    """What the victim says of a block's samples; tensors of shape (B,)."""
+
+    def __init__(
+        self, model: nn.Module, task: EvaluationTask, images: Tensor, labels: Tensor
+    ) -> None:
+        self._model, self._task, self._images, self._labels = model, task, images, labels
+        self.predicted = torch.full_like(labels, -1)
+        self.margin = torch.full(labels.shape, torch.nan, device=labels.device)
+        self.share = torch.full_like(self.margin, torch.nan, dtype=torch.float64)
+
+    def judge(self, tried: Tensor, asked: Tensor) -> None:
+        """Ask the victim about the samples at the positions `asked`, as they were tried."""
+        key, draws = self._task.key, self._task.member.judge_draws
+        if draws == 1:
+            logits, share = judged(self._model, tried, self._labels[asked], draws)
+        else:
+            # A random network draws the same for every member, so that many members do not break
+            # by chance what each would spare; its draws belong to the block as a whole.
+            whole = self._images.clone()
+            whole[asked] = tried
+            with seeded(key.seed, key.fingerprint, key.split, "judge", key.start):
+                logits, share = judged(self._model, whole, self._labels, draws)
+            logits, share = logits[asked], share[asked]
+        self.predicted[asked], self.share[asked] = logits.argmax(1), share
+        self.margin[asked] = -margin(logits, self._labels[asked]).to(self.margin.dtype)
+
+    def right(self) -> Tensor:
+        """Samples whose last answer was right; never those that were not asked about."""
+        return self.predicted == self._labels
+
+
 def _verdicts(
-    model: nn.Module, source: nn.Module, task: EvaluationTask, images: Tensor, labels: Tensor
+    model: nn.Module,
+    source: nn.Module,
+    task: EvaluationTask,
+    images: Tensor,
+    labels: Tensor,
+    size: int,
 ) -> dict[str, NDArray[np.generic]]:
-    """Attack what is classified correctly, judge the result by the victim in fp32."""
-    member, key, cost = task.member, task.key, Cost.zero(labels)
+    """Attack what stands, in batches of at most `size`, and let the victim judge it in fp32.
 
-    def verdict(asked: Tensor) -> tuple[Tensor, ...]:
-        # A random network draws the same for every member: an image that is left as it is keeps
-        # its verdict, and many members do not break by chance what each would spare.
-        with seeded(key.seed, key.fingerprint, key.split, "judge", key.start):
-            return judged(model, asked, labels, member.judge_draws)
-
-    logits, share = verdict(images)
-    restart, moved = torch.zeros_like(labels), torch.zeros_like(share)
-    attacked = torch.zeros_like(labels, dtype=torch.bool)
-    broken_before = torch.zeros_like(attacked)
-    if member.attack is not None:
-        attacked = logits.argmax(1) == labels
-        if task.standing is not None:
-            before = torch.tensor(task.standing, device=labels.device)
-            broken_before, attacked = attacked & ~before, attacked & before
+    What stands is gathered first: a few survivors of a large block still fill their batches.
+    """
+    member, rows, cost = task.member, _Verdicts(model, task, images, labels), Cost.zero(labels)
+    everyone, tried = torch.arange(len(labels), device=labels.device), images.clone()
+    restart, moved = torch.zeros_like(labels), torch.zeros_like(rows.share)
+    judged_whole = member.judge_draws > 1
+    if task.standing is None:
+        at_once = len(labels) if judged_whole else size
+        in_batches(everyone, at_once, lambda part: rows.judge(images[part], part))
+        attacked = rows.right()
+    else:
+        attacked = torch.tensor(task.standing, device=labels.device)
+        rows.predicted = rows.predicted.where(~attacked, labels)
+    if member.attack is None:
+        attacked = torch.zeros_like(attacked)
+    else:
         target = oracle(source, member.estimator or OWN)
         attack = build_attack(member.attack, member.epsilon)
-        standing = attacked.nonzero().squeeze(1)
-        for number in range(getattr(member.attack, "num_restarts", 1)):
-            if not len(standing):
-                break
-            asked = Oracle.of(
-                target,
-                labels[standing],
-                draws=sample_draws(task, standing, number),
-                eot_draws=member.eot_draws,
-            )
-            # Judged in the same batch as the clean images: another one could flip a spike.
-            tried = images.clone()
-            tried[standing] = attack(asked, images[standing], labels[standing])
-            cost.add(standing, asked.cost)
-            judgement = verdict(tried)
-            moved[standing] = (tried - images)[standing].double().flatten(1).abs().amax(1)
-            logits[standing], share[standing] = (part[standing] for part in judgement)
-            restart[standing] = number
-            standing = standing[logits[standing].argmax(1) == labels[standing]]
-    predicted = logits.argmax(1)
+
+    def attack_part(part: Tensor, number: int) -> None:
+        asked = Oracle.of(
+            target,
+            labels[part],
+            draws=sample_draws(task, part, number),
+            eot_draws=member.eot_draws,
+        )
+        tried[part] = attack(asked, images[part], labels[part])
+        moved[part] = (tried[part] - images[part]).double().flatten(1).abs().amax(1)
+        if not judged_whole:
+            before = rows.predicted[part]
+            rows.judge(tried[part], part)
+            # An image that is left as it is keeps its verdict: in a batch of another size its last
+            # digits may differ, and flip a spike.
+            rows.predicted[part] = rows.predicted[part].where(moved[part] > 0, before)
+        cost.add(part, asked.cost)
+        restart[part] = number
+
+    standing = everyone[attacked]
+    for number in range(getattr(member.attack, "num_restarts", 1)):
+        if not len(standing):
+            break
+        in_batches(standing, size, partial(attack_part, number=number))
+        if judged_whole:
+            rows.judge(tried[standing], standing)
+        standing = standing[rows.right()[standing]]
     count = len(labels)
     return {
         "label": labels.cpu().numpy(),
@@ -172,10 +222,10 @@ def _verdicts(
         "seed": np.full(count, task.key.seed),
         "restart": restart.cpu().numpy(),
         "attacked": attacked.cpu().numpy(),
-        "robust": ((predicted == labels) & ~broken_before).cpu().numpy(),
-        "predicted": predicted.masked_fill(broken_before, -1).cpu().numpy(),
-        "margin": -margin(logits, labels).masked_fill(broken_before, torch.nan).cpu().numpy(),
-        "share": share.masked_fill(broken_before, torch.nan).cpu().numpy(),
+        "robust": rows.right().cpu().numpy(),
+        "predicted": rows.predicted.cpu().numpy(),
+        "margin": rows.margin.cpu().numpy(),
+        "share": rows.share.cpu().numpy(),
         "distance": moved.cpu().numpy(),
         "num_forward": cost.forward.cpu().numpy(),
         "num_backward": cost.backward.cpu().numpy(),
@@ -190,25 +240,45 @@ def sample_draws(task: EvaluationTask, positions: Tensor, restart: int) -> Sampl
     return SampleDraws(torch.tensor(seeds, device=positions.device), derive(*parts, "shared"))
 
 
-def _measurements(
-    model: nn.Module, task: EvaluationTask, images: Tensor, labels: Tensor
+Measure = Callable[[nn.Module, EvaluationTask, Tensor, Tensor, SampleDraws], dict[str, Tensor]]
+"""(network, task, images, labels, random numbers) -> values, one a sample."""
+
+
+def _in_parts(
+    measure: Measure,
+    model: nn.Module,
+    task: EvaluationTask,
+    images: Tensor,
+    labels: Tensor,
+    size: int,
 ) -> dict[str, NDArray[np.generic]]:
+    """The values of all samples, measured `size` at a time."""
+    parts: list[dict[str, Tensor]] = []
+
+    def one(part: Tensor) -> None:
+        draws = sample_draws(task, part, 0)
+        parts.append(measure(model, task, images[part], labels[part], draws))
+
+    in_batches(torch.arange(len(labels), device=labels.device), size, one)
+    return {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]}
+
+
+def _measurements(
+    model: nn.Module, task: EvaluationTask, images: Tensor, labels: Tensor, draws: SampleDraws
+) -> dict[str, Tensor]:
     """Gradient sparsity and vulnerability of f_y, per sample."""
     gradient, _ = probability_gradient(model, images, labels)
     values = gradient_sparsity(gradient)
     values |= margin_gradient_norms(model, images, labels)
-    values |= vulnerability(model, images, labels, task.member.epsilon)
-    return {name: value.cpu().numpy() for name, value in values.items()}
+    return values | vulnerability(model, images, labels, task.member.epsilon, draws.uniform)
 
 
 def _probed(
-    model: nn.Module, task: EvaluationTask, images: Tensor, labels: Tensor
-) -> dict[str, NDArray[np.generic]]:
+    model: nn.Module, task: EvaluationTask, images: Tensor, labels: Tensor, draws: SampleDraws
+) -> dict[str, Tensor]:
     """What the trust audit asks of the training gradient and the network's answers."""
-    draws = sample_draws(task, torch.arange(len(labels), device=labels.device), 0)
     values = probe(model, images, labels, task.member.epsilon, draws.uniform)
-    values |= membrane_support(model, images)
-    return {name: value.cpu().numpy() for name, value in values.items()}
+    return values | membrane_support(model, images)
 
 
 def block_ranges(num_samples: int, block_size: int) -> list[tuple[int, int]]:

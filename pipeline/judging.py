@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.checkpoints import FILE_NAME
 from pipeline.config import SpaceConfig
-from pipeline.data import Dataset
+from pipeline.data import Dataset, Split
 from pipeline.evaluator import EvaluationJob
 from pipeline.experiment import trial_folder
 from pipeline.files import StorePath
@@ -15,6 +15,7 @@ from pipeline.threats import (
     Member,
     Source,
     SuiteConfig,
+    in_order,
     load_suite,
     measure_member,
     members,
@@ -85,13 +86,16 @@ class Judgement:
 def judgements(space: SpaceConfig, dataset: Dataset) -> tuple[Judgement, Judgement]:
     """Selection and reporting as the space wants them, capped at the samples there are."""
     evaluation, report = space.evaluation, space.report
-    wanted = (
-        (evaluation.suite, SplitName.VALIDATION, evaluation.num_samples, dataset.validation),
-        (report.suite or evaluation.suite, SplitName.TEST, report.num_samples, dataset.test),
+
+    def judgement(name: str, split: SplitName, count: int | None, samples: Split) -> Judgement:
+        suite = in_order(load_suite(name), evaluation.order)
+        return _judgement(space, suite, split, min(count or len(samples), len(samples)))
+
+    selection = judgement(
+        evaluation.suite, SplitName.VALIDATION, evaluation.num_samples, dataset.validation
     )
-    selection, reporting = (
-        _judgement(space, load_suite(name), split, min(count or len(samples), len(samples)))
-        for name, split, count, samples in wanted
+    reporting = judgement(
+        report.suite or evaluation.suite, SplitName.TEST, report.num_samples, dataset.test
     )
     return selection, reporting
 

@@ -105,7 +105,7 @@ VERDICT_COLUMNS = (
     "restart",  # the one that decided
     "attacked",  # bool: False where misclassified clean or broken by a member before this one
     "robust",  # bool: still classified correctly by the victim, and broken by no member before
-    "predicted",  # the victim's class on the attacked image; -1 if broken by a member before
+    "predicted",  # the victim's class on the attacked image; -1 if a member before left it broken
     "margin",  # z_y - max of the others, victim, attacked image; negative when broken
     "share",  # of the victim's draws that are right; 0 or 1 for a network that is not random
     "distance",  # largest change of a pixel, in [0, 1]

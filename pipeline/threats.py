@@ -12,7 +12,7 @@ from pipeline import config_file
 from pipeline.attacks import WITHOUT_GRADIENT, AttackConfig
 from pipeline.attacks.fab import PACKAGE, installed
 from pipeline.config_messages import Problem
-from pipeline.config_types import Count, Epsilon, Name, Positive
+from pipeline.config_types import Count, Epsilon, Name, Order, Positive
 from pipeline.errors import ConfigError
 from pipeline.fingerprint import fingerprint
 
@@ -54,7 +54,7 @@ class SuiteConfig(Stage):
     """Radius of attacks that name none; the space's `evaluation.epsilon` wins over it."""
     then: list[Stage] = field(default_factory=list)
     """Stages that follow, each with its own attacks and oracles."""
-    order: Literal["all", "survivors"] = "all"
+    order: Order = "all"
     """`all`: every member attacks every sample. `survivors`: each attacks what those before it
     left standing; the union is the same, and costs less."""
     judge_draws: Count = 10
@@ -123,6 +123,11 @@ class Member:
         kind = self.attack_name if self.attack is None else ""
         draws = [self.eot_draws, self.judge_draws]
         return [kind, self.attack, self.estimator, self.epsilon, self.source, draws]
+
+
+def in_order(suite: SuiteConfig, order: Order | None) -> SuiteConfig:
+    """The suite in another order; None leaves it its own."""
+    return suite if order is None else replace(suite, order=order)
 
 
 def load_suite(name: str) -> SuiteConfig:

@@ -3,12 +3,15 @@
 import functools
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import nn
 
+from models import oracle
 from pipeline import checkpoints
+from pipeline.batches import fitting_batch
 from pipeline.data import Split
-from pipeline.evaluation import EvaluationTask, evaluate_block
+from pipeline.evaluation import OWN, EvaluationTask, evaluate_block, evaluating
 from pipeline.files import modified_ns, store_path
 from pipeline.records import Block
 
@@ -69,6 +72,10 @@ def run_task(
     source = task.member.source
     split = splits[task.key.split]
     chosen = slice(task.key.start, task.key.stop)
+    attacked = model if source is None else network(source.checkpoint)[0]
+    sample = torch.from_numpy(np.array(split.images[chosen][:1])).to(where).float() / 255
+    with evaluating(attacked):
+        batch_size = fitting_batch(attacked, oracle(attacked, OWN), sample)
     block = evaluate_block(
         model,
         task,
@@ -76,7 +83,8 @@ def run_task(
         split.labels[chosen],
         device=where,
         revision=revision,
-        source=None if source is None else network(source.checkpoint)[0],
+        source=attacked,
+        batch_size=batch_size,
     )
     block.metadata["checkpoint_sha256"] = digest
     return block

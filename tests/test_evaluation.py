@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from models import GradientEstimator
 from models.neurons import SpikingNeurons
-from pipeline import checkpoints
+from pipeline import batches, checkpoints
 from pipeline.attacks import FGSMConfig, NoiseConfig, PGDConfig, RFGSMConfig
 from pipeline.data import Split
 from pipeline.errors import ConfigError
@@ -25,7 +25,7 @@ from pipeline.threats import (
     members,
 )
 from pipeline.worker import run_task
-from tests.victims import CLEAN, CPU, NUM_SAMPLES, RGA, TRIANGLE, judged, member, task
+from tests.victims import CLEAN, CPU, NUM_SAMPLES, RGA, TRIANGLE, Exactly, judged, member, task
 
 PGD = member(PGDConfig(num_steps=4))
 MEMBERS = [
@@ -105,16 +105,72 @@ def test_radius_zero_is_clean_accuracy(victim: nn.Module, split: Split, chosen: 
     )
 
 
-def test_clean_and_attacked_images_are_judged_in_batches_of_one_size(
-    victim: nn.Module, split: Split
-) -> None:
+class BatchSized(nn.Module):
+    """Right about class 0 in a batch of six alone: what rounding does, made large."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = torch.zeros(len(images), 3, device=images.device)
+        logits[:, 0 if len(images) == 6 else 1] = 1.0
+        return logits + 0.0 * images.flatten(1).sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("standing", [None, (True, False, True, True, False, False)])
+def test_an_image_that_no_attack_moves_keeps_its_verdict(standing) -> None:
     """A convolution's last digit depends on the batch's size, and can flip a spike."""
-    sizes: list[int] = []
-    victim.register_forward_pre_hook(
-        lambda _, arguments: None if torch.is_grad_enabled() else sizes.append(len(arguments[0]))
+    grey = Split(
+        images=np.full((6, 1, 4, 4), 128, dtype=np.uint8), labels=np.zeros(6, dtype=np.int64)
     )
-    judged(victim, split, member(FGSMConfig()))
-    assert sizes == [NUM_SAMPLES, NUM_SAMPLES]
+    still = member(FGSMConfig(), None, epsilon=0.0)
+    rows = judged(BatchSized(), grey, still, stop=6, standing=standing).columns
+    wanted = np.ones(6, dtype=bool) if standing is None else np.array(standing)
+    np.testing.assert_array_equal(rows["robust"], wanted)
+    assert (rows["distance"] == 0).all()
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 32])
+def test_batches_change_nothing_but_rounding(
+    victim: nn.Module, split: Split, batch_size: int
+) -> None:
+    network = Exactly(victim)
+    pgd = PGDConfig(num_steps=3, iterate="any", num_restarts=2)
+    for chosen in (CLEAN, member(pgd), member(FGSMConfig(), RGA), measure_member(0.1)):
+        asked = task(chosen, stop=40)
+        whole, parts = (
+            evaluate_block(
+                network, asked, split.images[:40], split.labels[:40], device=CPU, batch_size=size
+            )
+            for size in (None, batch_size)
+        )
+        assert parts.metadata["batch"] == str(batch_size)
+        for name, values in whole.columns.items():
+            if values.dtype.kind == "f":
+                np.testing.assert_allclose(parts.columns[name], values, rtol=1e-4, atol=1e-6)
+            else:
+                np.testing.assert_array_equal(parts.columns[name], values, err_msg=name)
+
+
+def test_the_batch_that_fits_follows_what_a_pass_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """16 numbers in and 10 out are kept, in float32; the weights count once for all."""
+    images = torch.rand(4, 16)
+    layer = nn.Sequential(nn.Linear(16, 10), nn.Sigmoid())
+    kept = (16 + 10) * 4
+    for room, expected in ((0, 1), (3 * kept - 1, 1), (3 * kept * 7, 4), (1e12, batches.MOST)):
+        monkeypatch.setattr(batches, "_room", lambda _, room=room: float(room))
+        assert batches.fitting_batch(layer, layer, images) == expected
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does() -> None:
+    done: list[int] = []
+
+    def work(part: Tensor) -> None:
+        if len(part) > 3:
+            raise torch.OutOfMemoryError
+        done.extend(part.tolist())
+
+    batches.in_batches(torch.arange(17), 8, work)
+    assert done == list(range(17))
+    with pytest.raises(torch.OutOfMemoryError):
+        batches.in_batches(torch.arange(2), 2, lambda _: work(torch.arange(4)))
 
 
 def test_more_members_leave_fewer_survivors(victim: nn.Module, split: Split) -> None:

@@ -157,16 +157,20 @@ def test_what_is_broken_is_not_attacked_again(both_orders: Any) -> None:
     assert found > 0
 
 
-def test_clean_mistakes_stay_mistakes_down_the_chain(both_orders: Any) -> None:
-    _, (chained, store) = both_orders
+def test_clean_mistakes_are_asked_about_no_more_down_the_chain(both_orders: Any) -> None:
+    (job, whole), (chained, store) = both_orders
     clean = columns(store, chained, CHAINED[0])
     wrong = ~clean["robust"]
     assert wrong.any()
-    for row in CHAINED[1:]:
+    assert (clean["margin"][wrong] <= 0).all()
+    for alone, row in zip(ALL[1:], CHAINED[1:], strict=True):
         rows = columns(store, chained, row)
-        np.testing.assert_array_equal(rows["predicted"][wrong], clean["predicted"][wrong])
         assert not (rows["attacked"] | rows["robust"])[wrong].any()
-        assert (rows["margin"][wrong] <= 0).all()
+        if row.after:
+            assert (rows["predicted"][wrong] == -1).all()
+        # Where every member attacks every sample, it judges the clean mistakes as they are.
+        everyone = columns(whole, job, alone)
+        np.testing.assert_array_equal(everyone["predicted"][wrong], clean["predicted"][wrong])
 
 
 def test_a_control_is_asked_about_all_samples_and_not_counted(both_orders: Any) -> None:
