@@ -54,7 +54,10 @@ def row(name: str, runs: list[Timeline], seconds: float, slots: int) -> list[obj
     beyond = [(run.done - run.started) / count - ideal for run in runs]
     first = [run.seconds_per_trial(0, window) - ideal for run in runs]
     last = [run.seconds_per_trial(count - window) - ideal for run in runs]
-    return [name, count, f"{seconds:g}", len(runs), *(spread(v) for v in (beyond, first, last))]
+    first_cpu = [run.cpu_per_trial(0, window) for run in runs]
+    last_cpu = [run.cpu_per_trial(count - window, count) for run in runs]
+    columns = (beyond, first, last, first_cpu, last_cpu)
+    return [name, count, f"{seconds:g}", len(runs), *(spread(values) for values in columns)]
 
 
 def main() -> None:
@@ -79,9 +82,10 @@ def main() -> None:
             rows += [row(name, found, seconds, options.slots) for name, found in runs.items()]
     headers = [
         "sweep", "trials", "s a trial", "runs", "s beyond the ideal, a trial",
-        f"of the first {WINDOW}", f"of the last {WINDOW}",
+        "first trials", "last trials", "driver's CPU s, first", "last",
     ]  # fmt: skip
-    text = f"{options.slots} slots; {machine()}\n\n{markdown(headers, rows)}"
+    note = f"{options.slots} slots; first and last: {WINDOW} trials each, or a half"
+    text = f"{machine()}; {note}\n\n{markdown(headers, rows)}"
     publish(text, options.out)
 
 

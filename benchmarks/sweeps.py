@@ -42,16 +42,19 @@ class Timeline:
     Attributes:
         started: Of the sweep, on the clock of `time.perf_counter`, in seconds.
         ended: One entry a trial, in the order in which they ended, same clock.
+        cpu: CPU seconds that the driver's process had used by then, one entry a trial.
         done: When the call that ran the sweep came back.
     """
 
     started: float = field(default_factory=time.perf_counter)
     ended: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
     done: float = 0.0
 
     def note(self) -> None:
         """A trial has ended just now."""
         self.ended.append(time.perf_counter())
+        self.cpu.append(time.process_time())
 
     def seconds_per_trial(self, start: int = 0, stop: int | None = None) -> float:
         """Mean seconds between the ends of trials; from the sweep's start for `start` 0.
@@ -63,6 +66,10 @@ class Timeline:
         stop = len(self.ended) if stop is None else stop
         before = self.ended[start - 1] if start else self.started
         return (self.ended[stop - 1] - before) / (stop - start)
+
+    def cpu_per_trial(self, start: int, stop: int) -> float:
+        """Mean CPU seconds of the driver between the ends of trials, counted as above."""
+        return (self.cpu[stop - 1] - self.cpu[max(start - 1, 0)]) / (stop - max(start, 1))
 
 
 def wait_trial(config: dict[str, Any], splits: Any, settings: dict[str, Any]) -> None:
