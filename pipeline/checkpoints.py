@@ -114,6 +114,16 @@ def load(path: Path) -> Checkpoint:
     )
 
 
+def stored_epoch(path: Path) -> int:
+    """Epochs of the checkpoint that lies there, read from its header alone; 0 if none can be."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            epoch: int = _header(path, (file.metadata() or {}).get(HEADER, "{}"))["epoch"]
+    except (SafetensorError, OSError, ConfigError):
+        return 0
+    return epoch
+
+
 def _header(path: Path, text: str) -> dict[str, Any]:
     """The JSON of a file that may be anybody's, with the types of its entries checked."""
     try:

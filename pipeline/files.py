@@ -2,7 +2,7 @@
 
 import errno
 import os
-import threading
+import uuid
 from pathlib import Path
 
 from pipeline.errors import ConfigError
@@ -29,8 +29,8 @@ def open_folder(path: Path) -> Path:
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace a file's content so that a reader or a crash meets the old or the new, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Threads of one process write the same files, too.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    # Threads, and hosts on which processes have the same numbers, write the same files, too.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)
