@@ -1,6 +1,7 @@
 """Sweeps of trials that do not train: what is left is the cost of the sweep itself."""
 
 import dataclasses
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -43,18 +44,26 @@ class Timeline:
         started: Of the sweep, on the clock of `time.perf_counter`, in seconds.
         ended: One entry a trial, in the order in which they ended, same clock.
         cpu: CPU seconds that the driver's process had used by then, one entry a trial.
+        ledger: Seconds that the driver had spent in the ledger by then, one entry a trial.
+        memory: Resident memory of the driver's process at that time, bytes, one entry a trial.
+        memory_at_start: The same before the first trial.
         done: When the call that ran the sweep came back.
     """
 
     started: float = field(default_factory=time.perf_counter)
     ended: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    ledger: list[float] = field(default_factory=list)
+    memory: list[int] = field(default_factory=list)
+    memory_at_start: int = field(default_factory=lambda: resident())
     done: float = 0.0
 
-    def note(self) -> None:
-        """A trial has ended just now."""
+    def note(self, ledger_s: float = 0.0) -> None:
+        """A trial has ended just now; so long were all calls of the ledger until then."""
         self.ended.append(time.perf_counter())
         self.cpu.append(time.process_time())
+        self.ledger.append(ledger_s)
+        self.memory.append(resident())
 
     def seconds_per_trial(self, start: int = 0, stop: int | None = None) -> float:
         """Mean seconds between the ends of trials; from the sweep's start for `start` 0.
@@ -69,7 +78,22 @@ class Timeline:
 
     def cpu_per_trial(self, start: int, stop: int) -> float:
         """Mean CPU seconds of the driver between the ends of trials, counted as above."""
-        return (self.cpu[stop - 1] - self.cpu[max(start - 1, 0)]) / (stop - max(start, 1))
+        return _per_trial(self.cpu, start, stop)
+
+    def ledger_per_trial(self, start: int, stop: int) -> float:
+        """Mean seconds in the ledger between the ends of trials, counted as above."""
+        return _per_trial(self.ledger, start, stop)
+
+
+def _per_trial(totals: list[float], start: int, stop: int) -> float:
+    """Mean growth of a running total; what came before the first trial's end is left out."""
+    return (totals[stop - 1] - totals[max(start - 1, 0)]) / (stop - max(start, 1))
+
+
+def resident() -> int:
+    """Resident memory of this process, bytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def wait_trial(config: dict[str, Any], splits: Any, settings: dict[str, Any]) -> None:
@@ -119,28 +143,36 @@ def run_ledger_sweep(
         space = space_of(folder, num_trials, sampler)
         ledger = OptunaLedger(url or f"sqlite:///{folder / 'study.db'}", name, space, resume=False)
         files = SweepFiles(folder, name)
-        timeline = Timeline()
+        timeline, in_ledger = Timeline(), 0.0
+
+        def timed(call: Callable[..., Any], *arguments: Any) -> Any:
+            nonlocal in_ledger
+            began = time.perf_counter()
+            try:
+                return call(*arguments)
+            finally:
+                in_ledger += time.perf_counter() - began
 
         def started(row: TrialRow) -> None:
             files.write_trials(ledger.rows)
 
         def trained(row: TrialRow) -> None:
             row = dataclasses.replace(row, phase=Phase.TRAINED, training_s=seconds)
-            ledger.update(row)
+            timed(ledger.update, row)
             metrics = {"clean_accuracy": 0.9, "robust_accuracy": sum(row.parameters.values())}
             told = dataclasses.replace(
                 row, phase=Phase.TOLD, outcome=Outcome.COMPLETE, metrics=metrics
             )
-            ledger.update(told)
+            timed(ledger.update, told)
             files.write_trials(ledger.rows)
-            timeline.note()
+            timeline.note(in_ledger)
             progress(len(timeline.ended))
 
         def failed(row: TrialRow, reason: str, diverged: bool) -> None:
             raise RuntimeError(f"{row.label}: {reason}")
 
         events = TrialEvents(
-            ask=ledger.ask,
+            ask=lambda: timed(ledger.ask),
             full=lambda: False,
             started=started,
             epoch=lambda row, metrics: None,

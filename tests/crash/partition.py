@@ -22,12 +22,12 @@ HEAD, OTHER, SWITCH = "head", "other", "switch"
 ADDRESSES = {HEAD: "10.213.77.1", OTHER: "10.213.77.2"}
 PORT = 6379
 HEALTH = {
-    "RAY_health_check_initial_delay_ms": "500",
-    "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "1000",
-    "RAY_health_check_failure_threshold": "3",
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "5",
 }
-"""A few seconds to detection in place of Ray's minute."""
+"""Seconds to detection in place of a minute; with less, a busy machine looks like a dead one."""
 
 
 def say(text: str) -> None:
