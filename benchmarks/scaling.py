@@ -32,13 +32,13 @@ from pipeline.training.vanilla import VanillaConfig
 from pipeline.worker import run_task
 
 TRIAL = TrialConfig(
-    data=DigitsConfig(num_train=600, num_validation=256),
-    model=ModelConfig(architecture="small", num_timesteps=4, channels=(16, 32, 32)),
+    data=DigitsConfig(num_train=600, num_validation=128),
+    model=ModelConfig(architecture="small", num_timesteps=4, channels=(8, 16, 16)),
     training=TrainingConfig(epochs=3, batch_size=32, learning_rate=0.05, augmentation="none"),
     strategy=VanillaConfig(method="vanilla"),
 )
 EPSILON = 0.1
-BLOCK = 64
+BLOCK = 16
 """Samples of a block."""
 
 
@@ -112,7 +112,7 @@ def without_ray(pool: Executor, checkpoint: Path, num_samples: int, workers: int
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
-    parser.add_argument("--samples", type=int, default=256, help="judged by each member")
+    parser.add_argument("--samples", type=int, default=128, help="judged by each member")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each variant")
     parser.add_argument("--out", type=Path, help="file for the table")
     options = parser.parse_args()
