@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from models import InputSpec, ModelConfig, NeuronConfig, build_model
 from pipeline.config_types import NAME_PATTERN
 from pipeline.errors import ConfigError, DamagedError
-from pipeline.files import StorePath, write_atomically
+from pipeline.files import StorePath, read_start, write_atomically
 
 FILE_NAME = "checkpoint.safetensors"
 FORMAT = "spikeproof-checkpoint-2"
 HEADER = "spikeproof"
 WEIGHT, MOMENTUM = "weight.", "momentum."
+MAX_HEADER = 100_000_000
+"""Bytes of a header that the format allows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +95,7 @@ def load(path: StorePath) -> Checkpoint:
     data = path.read_bytes()
     try:
         tensors: dict[str, Tensor] = deserialize(data)
-        # The format: the header's length in 8 bytes, the header, then the tensors.
-        length = int.from_bytes(data[:8], "little")
-        text = (json.loads(data[8 : 8 + length]).get("__metadata__") or {}).get(HEADER, "{}")
+        text = _text(data)
     except (SafetensorError, ValueError) as error:
         raise DamagedError(
             f"{path}: expected a checkpoint in safetensors format, got something else, or one cut "
@@ -112,6 +112,30 @@ def load(path: StorePath) -> Checkpoint:
         fingerprint=header["fingerprint"],
         spec=header["spec"],
     )
+
+
+def stored_epoch(path: StorePath) -> int:
+    """Epochs of the checkpoint that lies there, read from its header alone; 0 if none can be."""
+    try:
+        length = int.from_bytes(read_start(path, 8), "little")
+        if length > MAX_HEADER:
+            return 0
+        epoch: int = _header(path, _text(read_start(path, 8 + length)))["epoch"]
+    except (ValueError, FileNotFoundError):
+        return 0
+    return epoch
+
+
+def _text(data: bytes) -> str:
+    """This project's part of a safetensors header: its length in 8 bytes, then JSON.
+
+    Raises:
+        ValueError: It is none.
+    """
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    about = header.get("__metadata__") if isinstance(header, dict) else None
+    return str((about or {}).get(HEADER, "{}"))
 
 
 def _header(path: StorePath, text: str) -> dict[str, Any]:

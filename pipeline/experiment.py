@@ -113,18 +113,20 @@ def train(
         metrics["validation_accuracy"] = clean_accuracy(model, valid_images, valid_labels)
         metrics |= {"epoch": epoch + 1, "learning_rate": rate}
         history.append(metrics)
-        lines = "".join(json.dumps(row) + "\n" for row in history)
-        # The curves first: a checkpoint without its curve's last point could not be mended.
-        write_atomically(folder / EPOCHS_FILE, lines.encode())
-        checkpoints.save(
-            path,
-            model,
-            optimizer,
-            epoch=epoch + 1,
-            config=config,
-            fingerprint=fingerprint,
-            spec=spec,
-        )
+        # A worker that the driver lost sight of may be behind the one that took its place.
+        if checkpoints.stored_epoch(path) <= epoch:
+            lines = "".join(json.dumps(row) + "\n" for row in history)
+            # The curves first: a checkpoint without its curve's last point could not be mended.
+            write_atomically(folder / EPOCHS_FILE, lines.encode())
+            checkpoints.save(
+                path,
+                model,
+                optimizer,
+                epoch=epoch + 1,
+                config=config,
+                fingerprint=fingerprint,
+                spec=spec,
+            )
         yield metrics
         if should_stop():
             return

@@ -3,7 +3,7 @@
 import errno
 import os
 import secrets
-import threading
+import uuid
 from pathlib import Path
 
 from pipeline.errors import ConfigError
@@ -37,6 +37,18 @@ def modified_ns(path: StorePath) -> int:
     if isinstance(path, ObjectPath):
         return path.modified_ns()
     return path.stat().st_mtime_ns if path.is_file() else 0
+
+
+def read_start(path: StorePath, count: int) -> bytes:
+    """The first bytes of a file, all if it is shorter.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    if isinstance(path, ObjectPath):
+        return path.read_bytes(count)
+    with path.open("rb") as file:
+        return file.read(count)
 
 
 def open_store(store: StorePath) -> StorePath:
@@ -83,8 +95,8 @@ def write_atomically(path: StorePath, data: bytes) -> None:
         path.write_bytes(data)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Threads of one process write the same files, too.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    # Threads, and hosts on which processes have the same numbers, write the same files, too.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)

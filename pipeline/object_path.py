@@ -104,10 +104,10 @@ class ObjectPath:
         with _told_as_ours(self):
             return _file_system().get_file_info(str(self._key))
 
-    def read_bytes(self) -> bytes:
-        """The object."""
+    def read_bytes(self, count: int | None = None) -> bytes:
+        """The object, or its first bytes."""
         with _told_as_ours(self), _file_system().open_input_stream(str(self._key)) as stream:
-            return bytes(stream.read())
+            return bytes(stream.read(count))
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """The object as text."""

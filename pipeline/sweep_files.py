@@ -16,6 +16,10 @@ from pipeline.fingerprint import fingerprint
 from pipeline.judging import Judgement
 from pipeline.records import TrialRow
 
+PAUSE = 20
+"""After trials.json was written, this many times as long as it took passes before the next time:
+with thousands of trials it would take longer to write than the trials themselves."""
+
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
@@ -35,6 +39,7 @@ class SweepFiles:
         """What cannot lie in an object store: the driver's lock, and what waits for MLflow."""
         self.facts: dict[str, Any] = {}
         self._lock = threading.Lock()
+        self._not_before = 0.0
         self._before_s, self._began = 0.0, time.perf_counter()
 
     def is_complete(self, space: SpaceConfig) -> bool:
@@ -113,10 +118,19 @@ class SweepFiles:
         text = json.dumps(content, indent=1, default=str) + "\n"
         write_atomically(self.folder / name, text.encode())
 
-    def write_trials(self, rows: Callable[[], Sequence[TrialRow]]) -> None:
-        """The ledger's rows as they are now; asked for under a lock, so that no older follow."""
+    def write_trials(self, rows: Callable[[], Sequence[TrialRow]], *, last: bool = False) -> None:
+        """The ledger's rows as they are now, a line each; only now and then, but for the last.
+
+        Rows are asked for under a lock, so that no older ones follow.
+        """
         with self._lock:
-            self._write("trials.json", [dataclasses.asdict(row) for row in rows()])
+            began = time.monotonic()
+            if began < self._not_before and not last:
+                return
+            lines = ",\n".join(json.dumps(vars(row), default=str) for row in rows())
+            write_atomically(self.folder / "trials.json", f"[\n{lines}\n]\n".encode())
+            ended = time.monotonic()
+            self._not_before = ended + PAUSE * (ended - began)
 
     def end(self, rows: Callable[[], Sequence[TrialRow]], *, complete: bool) -> dict[str, float]:
         """Write down that the run ended; returns its times in seconds."""
@@ -128,5 +142,5 @@ class SweepFiles:
         self.facts |= {"wall_s": wall, "phases": phases, "complete": complete}
         self.facts["finished"] = _now() if complete else None
         self._write("sweep.json", self.facts)
-        self.write_trials(rows)
+        self.write_trials(rows, last=True)
         return {"wall_s": wall, **phases}

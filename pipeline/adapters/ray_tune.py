@@ -139,7 +139,12 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         """Nothing to save: the ledger is the state."""
 
 
-def _train_trial(config: dict[str, Any], splits: Any, settings: dict[str, Any]) -> None:
+Trainable = Callable[[dict[str, Any], Any, dict[str, Any]], None]
+"""What a worker runs, given the searcher's suggestion, the splits and the settings; its last
+report has ENDED."""
+
+
+def train_trial(config: dict[str, Any], splits: Any, settings: dict[str, Any]) -> None:
     """What a trial's worker does: train to the end, reporting each epoch."""
     # Tune copies the configuration through JSON-like containers; the border check restores it.
     trial = TRIAL.validate_python(config["trial"])
@@ -182,6 +187,7 @@ def run_trials(
     num_cpus: int,
     num_gpus: float,
     scratch: Path,
+    trainable: Trainable = train_trial,
 ) -> RunEnd:
     """Train what the ledger hands out until it has nothing left, or training must pause.
 
@@ -192,6 +198,7 @@ def run_trials(
         num_cpus: Of each trial.
         num_gpus: Of each trial; fractions share a GPU.
         scratch: Folder for Tune's own files, which nothing reads.
+        trainable: What a trial's worker runs.
 
     Returns:
         Whether the ledger has nothing left, training must pause, or the user interrupted it.
@@ -205,12 +212,12 @@ def run_trials(
     # Of Tune's snapshot, which nothing reads: a full disk would print tracebacks.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     searcher = LedgerSearcher(events)
-    trainable = tune.with_resources(
-        tune.with_parameters(_train_trial, splits=ray.get(splits), settings=settings),
+    with_data = tune.with_resources(
+        tune.with_parameters(trainable, splits=ray.get(splits), settings=settings),
         {"cpu": num_cpus, "gpu": num_gpus},
     )
     tuner = tune.Tuner(
-        trainable,
+        with_data,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             num_samples=-1,

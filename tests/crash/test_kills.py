@@ -1,7 +1,8 @@
 """kill -9 of the driver in every phase: what is resumed ends as if nothing had happened.
 
 Three kills by default. SPIKEPROOF_KILLS=24 (any number) runs through all places, several times if
-need be, and through random moments; README's test command leaves that to those who want it.
+need be, and through random moments; README's test command leaves that to those who want it, and
+so it does with links that die between nodes.
 """
 
 import json
@@ -19,6 +20,7 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
+from tests.crash.partition import possible
 from tests.test_sweep import AUDIT, rows_of
 from tests.tiny import write_space
 
@@ -201,4 +203,21 @@ def test_a_node_dies_and_its_work_is_done_elsewhere(tmp_path, undisturbed, when)
     assert code == 0, told[-3000:]
     assert f"a node dies while {when}" in told
     assert "2 nodes are alive" in told  # the head, and one that works
+    equal(tmp_path / "store", whole)
+
+
+@pytest.mark.skipif("SPIKEPROOF_KILLS" not in os.environ, reason="minutes: set SPIKEPROOF_KILLS")
+@pytest.mark.parametrize("when", ["training", "evaluating"])
+def test_a_link_dies_silently_and_comes_back(tmp_path, undisturbed, when):
+    """The node behind it goes on working unseen, until it hears that it was given up."""
+    if reason := possible():
+        pytest.skip(reason)
+    whole, _ = undisturbed
+    code = run(tmp_path, "store", when, script="partition")
+    told = (tmp_path / "store.log").read_text()
+    assert code == 0, told[-3000:]
+    steps = ("nodes: 10.213.77.1, 10.213.77.2", f"the link is dead while {when}",
+             "1 node is left after", "the link is back",
+             "0 workers are left on the other node")  # fmt: skip
+    assert [step for step in steps if step not in told] == []
     equal(tmp_path / "store", whole)

@@ -121,6 +121,19 @@ def test_death_before_the_first_checkpoint(data: Data, tmp_path: Path) -> None:
     same(tmp_path / "unbroken", broken)
 
 
+def test_a_worker_that_was_lost_sight_of_does_not_turn_the_clock_back(
+    data: Data, tmp_path: Path
+) -> None:
+    """It wakes up when another worker has trained the trial to its end."""
+    config = trial()
+    lost = train(config, *data, tmp_path, fingerprint=config.fingerprint(), device="cpu")
+    assert next(lost)["epoch"] == 1
+    assert run(config, data, tmp_path) == EPOCHS - 1
+    finished = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert next(lost)["epoch"] == 2
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == finished
+
+
 def test_nothing_is_left_to_do_after_the_last_epoch(data: Data, tmp_path: Path) -> None:
     run(trial(), data, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
