@@ -52,6 +52,7 @@ class SpikingClassifier(nn.Module):
         """
         super().__init__()
         self.config, self.spec = config, spec
+        self.num_timesteps = config.num_timesteps
         # Poisson spikes need probabilities: the released code skips the normalisation there.
         plain = spec.mean is None or spec.std is None or spec.frames or config.encoding == "poisson"
         self.normalization: nn.Module = (
@@ -71,7 +72,7 @@ class SpikingClassifier(nn.Module):
         Returns:
             Logits, shape (B, K).
         """
-        num_timesteps = self.config.num_timesteps
+        num_timesteps = self.num_timesteps
         inputs = self.normalization(images)
         if self.encode is direct and not self.training:
             # The same image at every step: what comes before the first neurons is computed once.
