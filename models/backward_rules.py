@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.config import GradientEstimator
-from models.dynamics import fire
+from models.dynamics import fire, spikes_alone
 from models.surrogates import SURROGATES, triangle
 
 RGA_DECAY = 0.2
@@ -241,6 +241,8 @@ def spike_trains(
     """
     if estimator.method == "relu":
         return current.clamp_min(0.0) / threshold
+    if not current.requires_grad and estimator.method not in ("rga", "assg"):
+        return spikes_alone(current, leak, threshold)
     spikes: Tensor
     if estimator.method in ("rga", "bptr"):
         spikes = _RateGradient.apply(current, estimator, leak, threshold)
