@@ -19,6 +19,7 @@ from benchmarks.networks import networks
 from benchmarks.report import machine, markdown, publish, spread
 from benchmarks.timing import alternating, ratio
 from models import GradientEstimator, oracle
+from models.neurons import compile_neurons
 from pipeline.attacks import PGDConfig, build_attack
 from pipeline.training import build_strategy
 from pipeline.training.adversarial import ATConfig
@@ -71,6 +72,8 @@ def measure(
 ) -> list[list[str]]:
     """The table's rows of one architecture."""
     found = networks(architecture, arguments.num_timesteps, arguments.side, device)
+    if arguments.compile:
+        compile_neurons(found["ours"])
     generator = torch.Generator().manual_seed(0)
     shape = (arguments.batch_size, 3, arguments.side, arguments.side)
     images = torch.rand(shape, generator=generator).to(device)
@@ -120,6 +123,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="of torch on the CPU")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "tf32"], help="on CUDA")
+    parser.add_argument("--compile", action="store_true", help="our neurons, as long trainings do")
     parser.add_argument("--tiny", action="store_true", help="a smoke run of seconds")
     parser.add_argument("--out", type=Path, help="a file for the table")
     arguments = parser.parse_args()
@@ -133,7 +137,8 @@ def main() -> None:
     rows = [row for name in arguments.architectures for row in measure(name, arguments, device)]
     settings = (
         f"T={arguments.num_timesteps}, batch {arguments.batch_size}, side {arguments.side}, "
-        f"{arguments.threads} thread(s), {arguments.precision}; medians (smallest..largest) of "
+        f"{arguments.threads} thread(s), {arguments.precision}, "
+        f"neurons {'compiled' if arguments.compile else 'eager'}; medians (smallest..largest) of "
         f"{arguments.rounds} rounds"
     )
     publish(f"{machine(device)}\n{settings}\n\n{markdown(HEADERS, rows)}", arguments.out)

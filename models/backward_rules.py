@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from models.compiled import compiled_spikes
 from models.config import GradientEstimator
 from models.dynamics import fire, spikes_alone
 from models.surrogates import SURROGATES, triangle
@@ -226,6 +227,7 @@ def spike_trains(
     leak: float = 1.0,
     threshold: float = 1.0,
     memory: Adaptation | None = None,
+    compiled: bool = False,
 ) -> Tensor:
     """Spikes of neurons driven by `current` over all time steps, from a voltage of 0.
 
@@ -235,6 +237,7 @@ def spike_trains(
         leak: Fraction of the voltage kept between steps, in [0, 1].
         threshold: Firing threshold, in units of voltage.
         memory: Of the estimator `assg`, kept by the caller; None forgets at once.
+        compiled: Use compiled kernels for the estimator `stbp`, which alone has them.
 
     Returns:
         Spikes in {0, 1}, shaped like `current`; for `relu` the activations instead.
@@ -248,6 +251,8 @@ def spike_trains(
         spikes = _RateGradient.apply(current, estimator, leak, threshold)
     elif estimator.method == "hart":
         spikes = _HybridRateTemporal.apply(current, leak, threshold, estimator.gamma)
+    elif estimator.method == "stbp" and compiled:
+        spikes = compiled_spikes(current, estimator, leak=leak, threshold=threshold)
     else:
         prepare = _slopes(estimator, threshold, memory or Adaptation())
         spikes = _BackpropagationThroughTime.apply(current, leak, threshold, prepare)
