@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from models.compiled import compiled_spikes
 from models.config import GradientEstimator
-from models.dynamics import fire
+from models.dynamics import fire, spikes_alone
 from models.surrogates import SURROGATES, triangle
 
 RGA_DECAY = 0.2
@@ -98,25 +99,50 @@ class _BackpropagationThroughTime(torch.autograd.Function):
 
 
 class _RateGradient(torch.autograd.Function):
-    """Rate-based gradient approximation (RGA); Bu et al. (2023), as their code computes it.
-
-    Its forward fires strictly above the threshold, unlike the network's own. The derivative
-    depends on the current's mean over T alone, scaled here to a threshold of 1.
-    """
+    """Spikes with one slope a neuron for all time steps; `rate_spikes` says which."""
 
     @staticmethod
-    def forward(ctx: Any, current: Tensor, leak: float, threshold: float) -> Tensor:
-        spikes, _ = fire(current, leak, threshold, strictly=True)
-        ctx.save_for_backward(current.mean(0) / threshold)
-        ctx.constants = leak, threshold
+    def forward(
+        ctx: Any, current: Tensor, estimator: GradientEstimator, leak: float, threshold: float
+    ) -> Tensor:
+        spikes, slope = rate_spikes(current, estimator, leak=leak, threshold=threshold)
+        ctx.save_for_backward(slope)
         return spikes
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (mean,) = ctx.saved_tensors
-        leak, threshold = ctx.constants
-        return grads[0] * (rga_slope(mean, leak) / threshold), None, None
+        (slope,) = ctx.saved_tensors
+        return grads[0] * slope, None, None, None
+
+
+def rate_spikes(
+    current: Tensor, estimator: GradientEstimator, *, leak: float, threshold: float
+) -> tuple[Tensor, Tensor]:
+    """Spikes and their slope by an estimator that gives all time steps the same.
+
+    - `rga` (Bu et al., 2023), as their code computes it: fires strictly above the threshold,
+      unlike the network's own neurons; the slope depends on the current's mean over T alone,
+      scaled here to a threshold of 1.
+    - `bptr`, backward pass through rate (Ding et al., 2022): 1 for neurons that fired at all.
+    - `hart` (Hao et al., 2024): the mean over T of a triangle, where the incoming gradient does
+      not change over time; where it may, `spike_trains` averages their product.
+
+    Args:
+        current: Input current, shape (T, B, ...).
+        estimator: One of these three.
+        leak: Fraction of the voltage kept between steps.
+        threshold: Firing threshold.
+
+    Returns:
+        Spikes, shaped like `current`, and slopes, shape (B, ...).
+    """
+    spikes, charged = fire(current, leak, threshold, strictly=estimator.method == "rga")
+    if estimator.method == "rga":
+        return spikes, rga_slope(current.mean(0) / threshold, leak) / threshold
+    if estimator.method == "bptr":
+        return spikes, spikes.amax(0)
+    return spikes, triangle(charged - threshold, estimator.gamma).mean(0)
 
 
 def rga_slope(mean: Tensor, leak: float) -> Tensor:
@@ -125,25 +151,6 @@ def rga_slope(mean: Tensor, leak: float) -> Tensor:
     leaking = (mean >= 0.0) & (mean <= 1.0 - leak)
     slope = firing.to(mean.dtype) * ((1.0 - RGA_DECAY + RGA_DECAY * leak) / (leak + 1.0))
     return slope + leaking.to(mean.dtype) * RGA_DECAY
-
-
-class _BackwardPassThroughRate(torch.autograd.Function):
-    """Backward pass through rate (BPTR): passes gradients of neurons that fired at all.
-
-    Ding et al. (2022), SNN-RAT.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, current: Tensor, leak: float, threshold: float) -> Tensor:
-        spikes, _ = fire(current, leak, threshold)
-        ctx.save_for_backward(spikes.amax(0))
-        return spikes
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (fired,) = ctx.saved_tensors
-        return grads[0] * fired, None, None
 
 
 class _HybridRateTemporal(torch.autograd.Function):
@@ -220,6 +227,7 @@ def spike_trains(
     leak: float = 1.0,
     threshold: float = 1.0,
     memory: Adaptation | None = None,
+    compiled: bool = False,
 ) -> Tensor:
     """Spikes of neurons driven by `current` over all time steps, from a voltage of 0.
 
@@ -229,19 +237,22 @@ def spike_trains(
         leak: Fraction of the voltage kept between steps, in [0, 1].
         threshold: Firing threshold, in units of voltage.
         memory: Of the estimator `assg`, kept by the caller; None forgets at once.
+        compiled: Use compiled kernels for the estimator `stbp`, which alone has them.
 
     Returns:
         Spikes in {0, 1}, shaped like `current`; for `relu` the activations instead.
     """
     if estimator.method == "relu":
         return current.clamp_min(0.0) / threshold
+    if not current.requires_grad and estimator.method not in ("rga", "assg"):
+        return spikes_alone(current, leak, threshold)
     spikes: Tensor
-    if estimator.method == "rga":
-        spikes = _RateGradient.apply(current, leak, threshold)
-    elif estimator.method == "bptr":
-        spikes = _BackwardPassThroughRate.apply(current, leak, threshold)
+    if estimator.method in ("rga", "bptr"):
+        spikes = _RateGradient.apply(current, estimator, leak, threshold)
     elif estimator.method == "hart":
         spikes = _HybridRateTemporal.apply(current, leak, threshold, estimator.gamma)
+    elif estimator.method == "stbp" and compiled:
+        spikes = compiled_spikes(current, estimator, leak=leak, threshold=threshold)
     else:
         prepare = _slopes(estimator, threshold, memory or Adaptation())
         spikes = _BackpropagationThroughTime.apply(current, leak, threshold, prepare)

@@ -1,16 +1,22 @@
 """Oracles: a network that is differentiated another way, without touching the network judged."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from models import foreign
-from models.backward_rules import Adaptation
+from models.backward_rules import Adaptation, rate_spikes
 from models.config import GradientEstimator
+from models.encoding import direct
+from models.network import SpikingClassifier
 from models.neurons import SpikingNeurons
+
+TIMELESS = frozenset({"rga", "bptr", "hart", "relu"})
+"""Methods whose slopes are the same at every time step."""
 
 
 def _spiking_layers(model: nn.Module) -> dict[str, nn.Module]:
@@ -31,31 +37,34 @@ def _worn(layer: nn.Module, estimator: GradientEstimator, memory: Adaptation) ->
 
 
 @contextmanager
-def _estimating(
-    layers: Sequence[nn.Module], estimator: GradientEstimator, memory: Sequence[Adaptation]
-) -> Iterator[None]:
-    """Put `estimator` on every spiking layer; whatever happens, put the old ones back.
+def _wearing(modules: Sequence[nn.Module], attributes: Sequence[dict[str, Any]]) -> Iterator[None]:
+    """Put attributes on modules; whatever happens, put the old ones back.
 
-    Attributes go straight into the layers' dictionaries: there they hide methods and submodules
-    of their name, and no registration changes.
+    They go straight into the modules' dictionaries: there they hide methods and submodules of
+    their name, and no registration changes.
     """
-    attributes = [
-        _worn(layer, estimator, remembered)
-        for layer, remembered in zip(layers, memory, strict=True)
-    ]
     before = [
-        {name: vars(layer)[name] for name in new if name in vars(layer)}
-        for layer, new in zip(layers, attributes, strict=True)
+        {name: vars(module)[name] for name in new if name in vars(module)}
+        for module, new in zip(modules, attributes, strict=True)
     ]
     try:
-        for layer, new in zip(layers, attributes, strict=True):
-            vars(layer).update(new)
+        for module, new in zip(modules, attributes, strict=True):
+            vars(module).update(new)
         yield
     finally:
-        for layer, new, old in zip(layers, attributes, before, strict=True):
+        for module, new, old in zip(modules, attributes, before, strict=True):
             for name in new:
-                vars(layer).pop(name, None)
-            vars(layer).update(old)
+                vars(module).pop(name, None)
+            vars(module).update(old)
+
+
+def _sees_one_image(model: nn.Module) -> bool:
+    """Whether all time steps get the same input, and no layer mixes them outside the neurons."""
+    return (
+        isinstance(model, SpikingClassifier)
+        and model.encode is direct
+        and not any(module.training for module in model.modules())
+    )
 
 
 class NetworkOracle:
@@ -84,8 +93,15 @@ class NetworkOracle:
         """Logits, shape (B, K), of images, shape (B, C, H, W)."""
         for remembered in self._memory:
             remembered.learning = learning
+        differentiated = torch.is_grad_enabled() and images.requires_grad
+        if differentiated and self._estimator.method in TIMELESS and _sees_one_image(self._model):
+            return self._at_one_step(images)
         foreign.reset_memories(self._model)
-        with _estimating(self._layers, self._estimator, self._memory):
+        worn = [
+            _worn(layer, self._estimator, remembered)
+            for layer, remembered in zip(self._layers, self._memory, strict=True)
+        ]
+        with _wearing(self._layers, worn):
             logits: Tensor = self._model(images)
         if self.passes == 1:
             return logits
@@ -94,6 +110,44 @@ class NetworkOracle:
         with torch.no_grad():
             own: Tensor = self._model(images)
         return own + (logits - logits.detach())
+
+    def _at_one_step(self, images: Tensor) -> Tensor:
+        """Logits whose gradient, the same at all time steps, is computed at one of them.
+
+        Between neurons the network is affine and does not change over time, and the slopes do
+        not either. So the gradient is that of a network of one time step in which each neuron
+        multiplies its current by its slope: T times cheaper, and the same but for rounding. It
+        is a gradient of the images alone: asked for that of a weight, autograd raises.
+        """
+        slopes: dict[nn.Module, Tensor] = {}
+
+        def fires(layer: nn.Module) -> Callable[[Tensor], Tensor]:
+            assert isinstance(layer, SpikingNeurons)
+            constants = {"leak": layer.leak, "threshold": layer.threshold}
+
+            def forward(current: Tensor) -> Tensor:
+                folded = current.unflatten(0, (layer.num_timesteps, -1))
+                spikes, slopes[layer] = rate_spikes(folded, self._estimator, **constants)
+                return spikes.flatten(0, 1)
+
+            return forward
+
+        def passes_on(layer: nn.Module) -> Callable[[Tensor], Tensor]:
+            return lambda current: current * slopes[layer]
+
+        relu = self._estimator.method == "relu"
+        step: dict[str, Any] = {"num_timesteps": 1}
+        fire_all = [{} if relu else {"forward": fires(layer)} for layer in self._layers]
+        tangents = [
+            step | ({"estimator": self._estimator} if relu else {"forward": passes_on(layer)})
+            for layer in self._layers
+        ]
+        weights = {name: weight.detach() for name, weight in self._model.named_parameters()}
+        with torch.no_grad(), _wearing(self._layers, fire_all):
+            logits: Tensor = self._model(images)
+        with _wearing([self._model, *self._layers], [step, *tangents]):
+            tangent: Tensor = functional_call(self._model, weights, (images,))
+        return logits + (tangent - tangent.detach())
 
     def fresh(self) -> "NetworkOracle":
         """The same oracle before its first batch."""

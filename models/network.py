@@ -52,6 +52,7 @@ class SpikingClassifier(nn.Module):
         """
         super().__init__()
         self.config, self.spec = config, spec
+        self.num_timesteps = config.num_timesteps
         # Poisson spikes need probabilities: the released code skips the normalisation there.
         plain = spec.mean is None or spec.std is None or spec.frames or config.encoding == "poisson"
         self.normalization: nn.Module = (
@@ -71,18 +72,38 @@ class SpikingClassifier(nn.Module):
         Returns:
             Logits, shape (B, K).
         """
-        num_timesteps = self.config.num_timesteps
+        num_timesteps = self.num_timesteps
         inputs = self.normalization(images)
-        if self.encode is direct and not self.training:
-            # The same image at every step: what comes before the first neurons is computed once.
-            # Not in training, where batch norm's running variance counts T * B samples.
-            currents = self.encode(self.features[: self._num_static](inputs), num_timesteps)
-            spikes = self.features[self._num_static :](currents)
-        else:
-            spikes = self.features(self.encode(inputs, num_timesteps))
+        # With the same image at every step, what comes before the first neurons is computed once.
+        num_static = self._num_static if self.encode is direct else 0
+        for index in range(num_static):
+            inputs = _once(self.features[index], inputs, num_timesteps)
+        spikes = self.features[num_static:](self.encode(inputs, num_timesteps))
         rates = spikes.unflatten(0, (num_timesteps, -1)).mean(0)
         logits: Tensor = self.head(rates)
         return logits
+
+
+def _once(layer: nn.Module, inputs: Tensor, num_copies: int) -> Tensor:
+    """What a layer makes of one of `num_copies` equal batches, computed for one.
+
+    Batch norm in training: mean, variance and gradients of the copies are those of one. Its
+    running variance alone knows how many values there were, by the factor n / (n - 1).
+    """
+    if not (isinstance(layer, nn.BatchNorm2d) and layer.training):
+        outputs: Tensor = layer(inputs)
+        return outputs
+    variance, count = layer.running_var, layer.num_batches_tracked
+    assert variance is not None
+    assert count is not None
+    before = variance.clone()
+    outputs = layer(inputs)
+    kept = 1.0 - (1.0 / count if layer.momentum is None else layer.momentum)
+    size = inputs.numel() // inputs.shape[1]
+    factor = num_copies * (size - 1) / (num_copies * size - 1)
+    # By `.data`, as batch norm's own update goes unseen by autograd, which has saved the buffer.
+    variance.data.add_(variance - kept * before, alpha=factor - 1.0)
+    return outputs
 
 
 def initialize(model: nn.Module) -> None:

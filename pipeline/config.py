@@ -13,6 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.fingerprint import fingerprint
 from pipeline.search.space import ParameterConfig
 from pipeline.training import StrategyConfig
+from pipeline.training.compilation import CompileChoice
 from pipeline.training.config import TrainingConfig
 
 EXTRA_FORBID = {"extra": "forbid"}
@@ -165,6 +166,9 @@ class ComputeConfig:
     """Omitted: a quarter of a GPU where there is one, else 0."""
     max_backlog: Count = 8
     """Trained networks that may wait for evaluation before training pauses."""
+    compile: CompileChoice = "auto"
+    """Whether the neurons are compiled for training, which changes its last digits: `auto` on a CPU
+    with a compiler for trainings of half an hour or more; `on` also on a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)

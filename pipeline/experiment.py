@@ -19,6 +19,7 @@ from pipeline.files import StorePath, set_aside, write_atomically
 from pipeline.records import SplitName
 from pipeline.seeding import seeded
 from pipeline.training import build_strategy
+from pipeline.training.compilation import CompileChoice, compile_if_worthwhile, num_updates
 from pipeline.training.loop import build_optimizer, learning_rate, train_epoch
 from pipeline.worker import choose_device
 
@@ -51,6 +52,7 @@ def train(
     fingerprint: str,
     device: str = "auto",
     num_threads: int = 1,
+    compile_choice: CompileChoice = "auto",
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[dict[str, float]]:
     """Train, writing a checkpoint after each epoch; yields each epoch's metrics.
@@ -67,6 +69,7 @@ def train(
         fingerprint: Of `config`; a worker need not see the data's files to compute it.
         device: auto, cpu or cuda.
         num_threads: Of torch on the CPU; part of what decides the numbers' last digits.
+        compile_choice: Whether the neurons are compiled; decides last digits, too.
         should_stop: Asked after each epoch.
 
     Yields:
@@ -94,6 +97,14 @@ def train(
         model.load_state_dict(checkpoint.weights)
         checkpoints.restore_momentum(optimizer, model, checkpoint.momentum)
         done = checkpoint.epoch
+    compile_if_worthwhile(
+        model,
+        compile_choice,
+        updates=num_updates(model, spec, config.model.num_timesteps)
+        * len(splits[SplitName.TRAIN].labels)
+        * config.training.epochs,
+        device=where,
+    )
     train_images, train_labels = _on_device(splits[SplitName.TRAIN], where)
     valid_images, valid_labels = _on_device(splits[SplitName.VALIDATION], where)
     for epoch in range(done, config.training.epochs):

@@ -140,6 +140,7 @@ class Driver:
             "spec": dataclasses.asdict(input_spec(self.dataset)),
             "device": self.space.compute.device,
             "num_threads": self.share.trial_cpus,
+            "compile_choice": self.space.compute.compile,
         }
         end = RunEnd.PAUSED
         while end is RunEnd.PAUSED:

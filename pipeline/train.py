@@ -69,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             fingerprint=fingerprint,
             device=space.compute.device,
             num_threads=space.compute.cpus_per_trial,
+            compile_choice=space.compute.compile,
         )
         try:
             for metrics in epochs:

@@ -90,7 +90,16 @@ def test_the_rules_see_an_offence(tmp_path: Path) -> None:
 
 
 def test_models_import_torch_and_nothing_else_of_weight() -> None:
-    allowed = {"torch", "models", "typing", "collections", "contextlib", "dataclasses", "math"}
+    allowed = {
+        "torch",
+        "models",
+        "typing",
+        "collections",
+        "contextlib",
+        "dataclasses",
+        "functools",
+        "math",
+    }
     for path in sources("models"):
         assert packages(path) <= allowed, name_of(path)
 

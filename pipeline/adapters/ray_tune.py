@@ -159,6 +159,7 @@ def train_trial(config: dict[str, Any], splits: Any, settings: dict[str, Any]) -
             fingerprint=config["fingerprint"],
             device=settings["device"],
             num_threads=settings["num_threads"],
+            compile_choice=settings["compile_choice"],
         )
         for metrics in epochs:
             tune.report(metrics)
@@ -194,7 +195,7 @@ def run_trials(
     Args:
         events: What is asked and told.
         splits: Object reference of the mapping of splits.
-        settings: `store`, `spec`, `device` and `num_threads` of the workers.
+        settings: `store`, `spec`, `device`, `num_threads` and `compile_choice` of the workers.
         num_cpus: Of each trial.
         num_gpus: Of each trial; fractions share a GPU.
         scratch: Folder for Tune's own files, which nothing reads.

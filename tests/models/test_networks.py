@@ -1,5 +1,6 @@
 """Configs refuse what they cannot mean; networks have the sizes of the paper."""
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -18,6 +19,7 @@ from models import (
 )
 from models.build import SMALLEST_SIDE
 from models.config import FieldError
+from models.encoding import direct
 from models.wide_resnet import ConvexCombination
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -171,8 +173,54 @@ def test_mean_over_time_is_the_mean_of_the_logits() -> None:
     rates: list[torch.Tensor] = []
     model.head.register_forward_pre_hook(lambda _, arguments: rates.append(arguments[0]))
     spikes: list[torch.Tensor] = []
-    model.features.register_forward_hook(lambda _, __, out: spikes.append(out))
+    model.features[-1].register_forward_hook(lambda _, __, out: spikes.append(out))
     logits = model(torch.rand(2, 1, 8, 8, dtype=torch.float64))
     over_time = (spikes[0] @ model.head.weight.T + model.head.bias).unflatten(0, (4, 2))
     torch.testing.assert_close(logits, over_time.mean(0))
     assert rates[0].shape == (2, model.head.in_features)
+
+
+def at_all_steps(model: SpikingClassifier, images: torch.Tensor) -> torch.Tensor:
+    """The definition: every layer sees the image at every time step, the head, too."""
+    num_timesteps = model.config.num_timesteps
+    spikes = model.features(direct(model.normalization(images), num_timesteps))
+    logits: torch.Tensor = model.head(spikes).unflatten(0, (num_timesteps, -1)).mean(0)
+    return logits
+
+
+@pytest.mark.parametrize("momentum", [0.1, 1.0, None])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("architecture", ["small", "vgg11", "wrn16_4"])
+def test_what_precedes_the_neurons_is_computed_once(
+    architecture: Any, training: bool, momentum: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logits, running statistics and all gradients are those of T copies of the image."""
+    monkeypatch.setattr("models.vgg.HIDDEN", 32)
+    torch.manual_seed(0)
+    model = build_model(
+        ModelConfig(architecture=architecture, num_timesteps=5),
+        InputSpec(channels=3, height=8, width=8, num_classes=4, mean=(0.5,) * 3, std=(0.2,) * 3),
+    ).double()
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = momentum
+        if isinstance(layer, nn.Linear):
+            nn.init.constant_(layer.bias, 0.7)
+    model.train(training)
+    plain = copy.deepcopy(model)
+    first = next(layer for layer in model.modules() if isinstance(layer, nn.Conv2d))
+    batches: list[int] = []
+    first.register_forward_hook(lambda _, __, outputs: batches.append(len(outputs)))
+    # Twice: the second time there are statistics to go on from.
+    for images in torch.rand(2, 3, 3, 8, 8, dtype=torch.float64):
+        results = []
+        for network, function in ((model, model), (plain, lambda x: at_all_steps(plain, x))):
+            asked = images.clone().requires_grad_()
+            logits = function(asked)
+            loss = nn.functional.cross_entropy(logits, torch.tensor([0, 3, 1]))
+            gradients = torch.autograd.grad(loss, [asked, *network.parameters()])
+            results.append([logits, *gradients, *network.buffers()])
+        for ours, expected in zip(*results, strict=True):
+            scale = float(expected.detach().abs().max())
+            torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12 * max(scale, 1.0))
+    assert batches == [3, 3]

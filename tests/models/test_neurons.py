@@ -167,6 +167,18 @@ def test_memory_layout_changes_no_rate_gradient(method: Any, layout: str) -> Non
     assert torch.equal(results[0][1], results[1][1])
 
 
+@pytest.mark.parametrize("layout", sorted(layouts()))
+@pytest.mark.parametrize("leak", [1.0, 0.7, 0.0])
+def test_spikes_without_a_gradient_are_the_definitions(layout: str, leak: float) -> None:
+    # A grid of eighths: sums hit the threshold exactly.
+    current = torch.round(8 * layouts()[layout]) / 8
+    before = current.clone()
+    spikes = spike_trains(current, GradientEstimator(), leak=leak)
+    assert torch.equal(spikes, by_definition(current, GradientEstimator(), leak, 1.0))
+    assert torch.equal(current, before)
+    assert 0.05 < float(spikes.mean()) < 0.9
+
+
 def test_single_precision_fires_like_the_definition() -> None:
     current = torch.randn(8, 4, 50, generator=torch.Generator().manual_seed(4)) + 0.3
     estimator = GradientEstimator()

@@ -18,6 +18,7 @@ from models import (
 )
 from models.backward_rules import Adaptation
 from models.config import EstimatorMethod
+from models.estimators import TIMELESS
 from models.neurons import SpikingNeurons
 
 ESTIMATORS = [
@@ -215,3 +216,86 @@ def test_relu_answers_as_the_network_and_points_as_its_analogue(
     torch.testing.assert_close(
         input_gradient(target, images), input_gradient(analogue, images), rtol=1e-10, atol=1e-12
     )
+
+
+@pytest.fixture
+def by_all_steps(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The gradient of an estimator at every time step, as it is defined."""
+
+    def gradient(model: nn.Module, estimator: GradientEstimator, images: Tensor) -> Tensor:
+        with monkeypatch.context() as patch:
+            patch.setattr("models.estimators._sees_one_image", lambda model: False)
+            return input_gradient(oracle(model, estimator), images)
+
+    return gradient
+
+
+@pytest.mark.parametrize("leak", [1.0, 0.5])
+@pytest.mark.parametrize("architecture", ["small", "vgg11", "wrn16_4"])
+def test_one_time_step_has_the_gradient_of_all(
+    architecture: Any, leak: float, by_all_steps: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.vgg.HIDDEN", 64)
+    torch.manual_seed(0)
+    network = build_model(
+        ModelConfig(architecture=architecture, num_timesteps=4, neuron=NeuronConfig(leak=leak)),
+        InputSpec(channels=3, height=16, width=16, num_classes=5, mean=(0.5,) * 3, std=(0.2,) * 3),
+    )
+    network.double()
+    images = torch.rand(3, 3, 16, 16, dtype=torch.float64)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = None
+        if isinstance(layer, nn.Linear):
+            # Without a bias the wide layers, which have no batch norm, would not fire.
+            nn.init.constant_(layer.bias, 0.7)
+    network(images)
+    network.eval()
+    own = network(images)
+    for method in sorted(TIMELESS):
+        estimator = GradientEstimator(method=method)  # type: ignore[arg-type]
+        expected = by_all_steps(network, estimator, images)
+        target = oracle(network, estimator)
+        assert float(expected.abs().max()) > 0
+        torch.testing.assert_close(
+            input_gradient(target, images),
+            expected,
+            rtol=1e-9,
+            atol=1e-11 * float(expected.abs().max()),
+        )
+        assert torch.equal(target(images.clone().requires_grad_()), own)
+    for module in network.modules():
+        assert "forward" not in vars(module)
+        assert getattr(module, "num_timesteps", 4) == 4
+
+
+@pytest.mark.parametrize("method", sorted(TIMELESS))
+def test_where_batch_norm_mixes_time_steps_all_are_differentiated(
+    model: SpikingClassifier, images: Tensor, method: Any, by_all_steps: Any
+) -> None:
+    estimator = GradientEstimator(method=method)
+    model.eval()
+    next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d)).train()
+    expected = by_all_steps(model, estimator, images)
+    assert torch.equal(input_gradient(oracle(model, estimator), images), expected)
+
+
+def test_random_inputs_are_differentiated_at_all_steps(images: Tensor) -> None:
+    torch.manual_seed(0)
+    network = build_model(
+        ModelConfig(architecture="small", num_timesteps=3, encoding="poisson"),
+        InputSpec(channels=1, height=8, width=8, num_classes=10),
+    ).eval()
+    calls: list[Tensor] = []
+    network.register_forward_hook(lambda _, __, logits: calls.append(logits))
+    oracle(network, GradientEstimator(method="bptr"))(images.requires_grad_())
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("method", sorted(TIMELESS))
+def test_the_gradient_of_one_step_is_not_that_of_the_weights(
+    model: SpikingClassifier, images: Tensor, method: Any
+) -> None:
+    logits = oracle(model.eval(), GradientEstimator(method=method))(images.requires_grad_())
+    with pytest.raises(RuntimeError, match="not have been used"):
+        torch.autograd.grad(logits.sum(), list(model.parameters()))

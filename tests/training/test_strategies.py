@@ -96,11 +96,12 @@ def test_steps_repeat_under_the_same_seed(spiking: Make, batch: Batch, row: str)
         assert torch.equal(value, states[1][name]), name
 
 
+# A rate gradient takes a second, short call: the network at one time step.
 NUM_CALLS = {
     "vanilla": (0, 1),
     "at": (3, 1),
     "at-fgsm": (1, 1),
-    "rat": (1, 1),
+    "rat": (2, 1),
     "rat-pgd": (2, 1),
     "gr": (0, 2),
     "sr": (0, 2),

@@ -1,0 +1,169 @@
+"""Do the fast paths change verdicts? A trained network attacked through them and without them.
+
+    python -m benchmarks.exactness
+
+PGD on the same samples with the same random starts, by the network as it is and by its definition:
+the plain loop over `lif_step` (rate gradients: all time steps differentiated), every layer at all
+T copies of the image, the mean over T of the logits. In float32 a rounding can flip a spike, which
+changes that sample's gradient at once; so the definition is also compared with itself at another
+batch size. What the two find is judged by the network as it is, in batches of one size.
+"""
+
+import argparse
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.report import machine, markdown, publish
+from models import GradientEstimator, InputSpec, ModelConfig, SpikingClassifier, build_model, oracle
+from models.dynamics import lif_step
+from models.encoding import direct
+from models.neurons import SpikingNeurons
+from models.surrogates import SURROGATES
+from pipeline.attacks import PGDConfig, build_attack
+from pipeline.attacks.draws import SampleDraws
+from pipeline.attacks.oracle import Oracle
+from pipeline.data import DigitsConfig, load_dataset
+from pipeline.training import build_strategy
+from pipeline.training.adversarial import ATConfig
+from pipeline.training.config import TrainingConfig
+from pipeline.training.loop import build_optimizer, train_epoch
+
+ESTIMATORS = {
+    "own": GradientEstimator(),
+    "rga": GradientEstimator(method="rga"),
+    "bptr": GradientEstimator(method="bptr"),
+    "hart": GradientEstimator(method="hart"),
+}
+
+
+class PlainNeurons(nn.Module):
+    """The plain loop over T that defines `SpikingNeurons`."""
+
+    def __init__(self, neurons: SpikingNeurons) -> None:
+        super().__init__()
+        self.neurons = neurons
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Spikes, shaped like `current`, (T * B, ...)."""
+        neurons = self.neurons
+        voltage, spikes = torch.zeros((), device=current.device), []
+        for drive in current.unflatten(0, (neurons.num_timesteps, -1)):
+            fired, voltage = lif_step(
+                drive,
+                voltage,
+                leak=neurons.leak,
+                threshold=neurons.threshold,
+                surrogate=SURROGATES[neurons.estimator.surrogate],
+                gamma=neurons.estimator.gamma,
+            )
+            spikes.append(fired)
+        return torch.cat(spikes)
+
+
+class PlainNetwork(nn.Module):
+    """A network by its definition: nothing is computed once for several time steps."""
+
+    def __init__(self, model: SpikingClassifier, *, plain_neurons: bool) -> None:
+        super().__init__()
+        self.num_timesteps = model.num_timesteps
+        network = copy.deepcopy(model)
+        self.normalization, self.head = network.normalization, network.head
+        layers: list[nn.Module] = [
+            PlainNeurons(layer) if plain_neurons and isinstance(layer, SpikingNeurons) else layer
+            for layer in network.features
+        ]
+        self.features = nn.Sequential(*layers).to(memory_format=torch.contiguous_format)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, shape (B, K), of images, shape (B, C, H, W)."""
+        spikes = self.features(direct(self.normalization(images), self.num_timesteps))
+        logits: Tensor = self.head(spikes).unflatten(0, (self.num_timesteps, -1)).mean(0)
+        return logits
+
+
+def trained(epochs: int) -> tuple[SpikingClassifier, Tensor, Tensor]:
+    """A small network, adversarially trained on digits, with images and labels it has not seen."""
+    data = load_dataset(DigitsConfig(num_validation=100, num_test=600))
+    torch.manual_seed(0)
+    model = build_model(
+        ModelConfig(architecture="small", num_timesteps=8),
+        InputSpec(channels=1, height=8, width=8, num_classes=10, mean=data.mean, std=data.std),
+    )
+    strategy = build_strategy(ATConfig(method="at", epsilon=0.1, step_size=0.05, num_steps=2))
+    optimizer = build_optimizer(model, TrainingConfig(learning_rate=0.05), strategy)
+    images, labels = (torch.tensor(a) for a in (data.train.images, data.train.labels))
+    for _ in range(epochs):
+        train_epoch(model, optimizer, strategy, images, labels, 64, lambda batch: batch)
+    held_out = torch.tensor(data.test.images).float() / 255, torch.tensor(data.test.labels)
+    return model.eval(), *held_out
+
+
+def attacked(classifier: Any, images: Tensor, labels: Tensor, epsilon: float, size: int) -> Tensor:
+    """Images of PGD10, in batches of a size; a sample's random start is its own in any batch."""
+    attack = build_attack(PGDConfig(num_steps=10), epsilon)
+    found = []
+    for chosen in torch.arange(len(images)).split(size):
+        asked = Oracle.of(classifier, labels[chosen], draws=SampleDraws(chosen, shared_seed=0))
+        found.append(attack(asked, images[chosen], labels[chosen]))
+    return torch.cat(found)
+
+
+@torch.no_grad()
+def stands(judge: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Which samples are classified right, shape (N,)."""
+    answers = [judge(batch) for batch in images.split(100)]
+    return torch.cat(answers).argmax(1) == labels
+
+
+def main() -> None:
+    """Attack, judge and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--samples", type=int, default=500)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epsilon", type=float, default=0.15, help="of the attack")
+    parser.add_argument("--out", type=Path, help="a file for the table")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    model, images, labels = trained(arguments.epochs)
+    images, labels = images[: arguments.samples], labels[: arguments.samples]
+    rows = []
+    for name, estimator in ESTIMATORS.items():
+        plain = PlainNetwork(model, plain_neurons=name == "own").eval()
+        targets: list[Any] = [model, plain, plain]
+        if name != "own":
+            targets = [oracle(target, estimator) for target in targets]
+        verdicts = [
+            stands(model, attacked(target, images, labels, arguments.epsilon, size), labels)
+            for target, size in zip(targets, (100, 100, 37), strict=True)
+        ]
+        fast, slow, floor = verdicts
+        rows.append(
+            [
+                name,
+                *(f"{100 * float(verdict.float().mean()):.1f}" for verdict in verdicts),
+                int((fast != slow).sum()),
+                int((floor != slow).sum()),
+            ]
+        )
+    headers = [
+        "gradient",
+        "fast, %",
+        "definition, %",
+        "definition, other batch, %",
+        "verdicts that differ",
+        "noise floor",
+    ]
+    clean = 100 * float(stands(model, images, labels).float().mean())
+    settings = (
+        f"small network, T=8, AT on digits, {arguments.epochs} epochs; {len(labels)} samples, "
+        f"clean accuracy {clean:.1f} %; robust accuracy under PGD10, epsilon {arguments.epsilon:g}"
+    )
+    publish(f"{machine()}\n{settings}\n\n{markdown(headers, rows)}", arguments.out)
+
+
+if __name__ == "__main__":
+    main()

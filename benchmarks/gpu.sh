@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Steps and epochs on a GPU, as tables: benchmarks/gpu.sh [--device cpu] [--tiny] [further options]
+# Options go to both benchmarks; PYTHON names another interpreter.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+device=(--device cuda)
+for option in "$@"; do
+    if [[ $option == --device* ]]; then device=(); fi
+done
+python=${PYTHON:-.venv/bin/python}
+for precision in fp32 tf32; do
+    "$python" -m benchmarks.throughput "${device[@]}" --precision "$precision" "$@"
+    "$python" -m benchmarks.epoch_cost "${device[@]}" --precision "$precision" "$@"
+done
