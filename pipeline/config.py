@@ -11,6 +11,7 @@ from pipeline.config_types import Count, CountOrZero, Epsilon, Name, NonNegative
 from pipeline.data import DataConfig, Dataset
 from pipeline.errors import ConfigError
 from pipeline.fingerprint import fingerprint
+from pipeline.search.halving import HalvingConfig
 from pipeline.search.space import ParameterConfig
 from pipeline.training import StrategyConfig
 from pipeline.training.compilation import CompileChoice
@@ -112,6 +113,8 @@ class SearchConfig:
     )
     constraints: dict[ObjectiveName, float] = field(default_factory=dict)
     """Bounds on the worse side: a floor where more is better, a ceiling where less is."""
+    halving: HalvingConfig | None = None
+    """Stops hopeless trials early; omitted, all train to their end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,6 +238,7 @@ class SpaceConfig:
             "sampler": self.search.sampler,
             "objectives": self.search.objectives,
             "constraints": self.search.constraints,
+            "halving": self.search.halving,
             "evaluation": self.evaluation,
             "seed": self.seed,
         }

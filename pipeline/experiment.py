@@ -16,6 +16,7 @@ from pipeline.data import Split
 from pipeline.data.augmentation import AUGMENTATIONS
 from pipeline.errors import ConfigError, DamagedError
 from pipeline.files import StorePath, set_aside, write_atomically
+from pipeline.quick_look import QuickLook
 from pipeline.records import SplitName
 from pipeline.seeding import seeded
 from pipeline.training import build_strategy
@@ -52,6 +53,7 @@ def train(
     fingerprint: str,
     device: str = "auto",
     num_threads: int = 1,
+    look: QuickLook | None = None,
     compile_choice: CompileChoice = "auto",
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[dict[str, float]]:
@@ -70,11 +72,13 @@ def train(
         device: auto, cpu or cuda.
         num_threads: Of torch on the CPU; part of what decides the numbers' last digits.
         compile_choice: Whether the neurons are compiled; decides last digits, too.
+        look: Whether the trial's robust accuracy is estimated on the way.
         should_stop: Asked after each epoch.
 
     Yields:
         `epoch` (from 1), `train_loss`, `train_penalty`, `train_accuracy`,
-        `validation_accuracy`, `learning_rate`, `epoch_s`.
+        `validation_accuracy`, `learning_rate`, `epoch_s`; after some epochs
+        `quick_robust_accuracy`.
 
     Raises:
         DivergedError: The loss is no longer finite.
@@ -123,6 +127,10 @@ def train(
             )
         metrics["validation_accuracy"] = clean_accuracy(model, valid_images, valid_labels)
         metrics |= {"epoch": epoch + 1, "learning_rate": rate}
+        if look is not None:
+            metrics |= look.metrics(
+                model, valid_images, valid_labels, epoch=epoch + 1, seed=config.seed
+            )
         history.append(metrics)
         # A worker that the driver lost sight of may be behind the one that took its place.
         if checkpoints.stored_epoch(path) <= epoch:

@@ -18,6 +18,7 @@ CURVES = (
     "train_penalty",
     "train_accuracy",
     "validation_accuracy",
+    "quick_robust_accuracy",
     "learning_rate",
     "epoch_s",
 )

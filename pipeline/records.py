@@ -34,6 +34,8 @@ class Outcome(StrEnum):
     COMPLETE = "complete"
     FAILED = "failed"
     DIVERGED = "diverged"
+    PRUNED = "pruned"
+    """Stopped early: others were better half-way."""
 
 
 @dataclass(frozen=True, kw_only=True)

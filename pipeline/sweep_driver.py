@@ -23,9 +23,12 @@ from pipeline.experiment import elapsed, read_history, trial_folder
 from pipeline.files import StorePath, local_folder, set_aside
 from pipeline.judging import audit_judgement, judgements
 from pipeline.publisher import Publisher
+from pipeline.quick_look import NAME as QUICK
+from pipeline.quick_look import QuickLook
 from pipeline.records import Outcome, Phase, SplitName, TrialRow
 from pipeline.resources import Shares
 from pipeline.search.front import pareto_front
+from pipeline.search.halving import hopeless
 from pipeline.summary import union
 from pipeline.sweep_files import SweepFiles
 from reports.build import build_report
@@ -80,6 +83,21 @@ class Driver:
         self._told: set[str] = set()
         """Networks that train again although they are told: only their checkpoints were lost."""
         self._last_line = time.monotonic()
+        self.look: QuickLook | None = None
+        self._seen: dict[int, dict[str, tuple[float, float]]] = {}
+        """What searched trials had after an epoch at which they are compared."""
+        halving = space.search.halving
+        if halving is not None:
+            epochs = tuple(halving.looks(space.training.epochs))
+            self.look = QuickLook(
+                epochs=epochs,
+                epsilon=self.selection.epsilon,
+                num_samples=halving.num_samples,
+                num_steps=halving.num_steps,
+            )
+            for row in ledger.rows():
+                for metrics in read_history(trial_folder(store, row.fingerprint)):
+                    self._note(row, metrics)
 
     def to_the_end(self) -> Path:
         """Train, evaluate, tell and report all that is left; returns the report's page.
@@ -134,12 +152,15 @@ class Driver:
             epoch=self._epoch,
             trained=self._trained,
             failed=self._failed,
+            hopeless=self._hopeless,
+            stopped=self._stopped,
         )
         settings = {
             "store": str(self.store.absolute()),
             "spec": dataclasses.asdict(input_spec(self.dataset)),
             "device": self.space.compute.device,
             "num_threads": self.share.trial_cpus,
+            "look": self.look,
             "compile_choice": self.space.compute.compile,
         }
         end = RunEnd.PAUSED
@@ -219,12 +240,40 @@ class Driver:
             self.ledger.train_again(lost)
             self._train_all()
 
+    def _note(self, row: TrialRow, metrics: dict[str, float]) -> None:
+        """Remember what a searched trial had, if this is an epoch at which they are compared."""
+        if row.role == "searched" and QUICK in metrics:
+            seen = self._seen.setdefault(int(metrics["epoch"]), {})
+            seen[row.fingerprint] = metrics["validation_accuracy"], metrics[QUICK]
+
+    def _hopeless(self, row: TrialRow, metrics: dict[str, float]) -> str:
+        """Why the trial should stop after this epoch; empty if it should go on."""
+        halving = self.space.search.halving
+        if halving is None or row.role != "searched" or QUICK not in metrics:
+            return ""
+        self._note(row, metrics)
+        seen = dict(self._seen[int(metrics["epoch"])])
+        own = seen.pop(row.fingerprint)
+        why = hopeless(own, list(seen.values()), factor=halving.factor)
+        told = f"after epoch {metrics['epoch']:.0f}: clean {percent(own[0])}, robust about "
+        return why and f"{told}{percent(own[1])}; {why}"
+
+    def _stopped(self, row: TrialRow, reason: str) -> None:
+        self._ended(row, Outcome.PRUNED, reason)
+
     def _failed(self, row: TrialRow, reason: str, diverged: bool) -> None:
+        self._ended(row, Outcome.DIVERGED if diverged else Outcome.FAILED, reason)
+
+    def _ended(self, row: TrialRow, outcome: Outcome, reason: str) -> None:
+        """A trial that will not be judged."""
         self._training.pop(row.fingerprint, None)
-        outcome = Outcome.DIVERGED if diverged else Outcome.FAILED
-        row = dataclasses.replace(row, phase=Phase.TOLD, outcome=outcome, reason=reason)
+        seconds = elapsed(read_history(trial_folder(self.store, row.fingerprint)))
+        row = dataclasses.replace(
+            row, phase=Phase.TOLD, outcome=outcome, reason=reason, training_s=seconds
+        )
         self.ledger.update(row)
-        self._say(f"{row.label}: {outcome}: {_last_line(reason)}", "red")
+        colour = "dim" if outcome is Outcome.PRUNED else "red"
+        self._say(f"{row.label}: {outcome}: {_last_line(reason)}", colour)
         self.publisher.ended(row, self.selection.job(row, self.store))
         self.files.write_trials(self.ledger.rows)
 

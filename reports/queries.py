@@ -140,8 +140,8 @@ class Study:
 
     @property
     def failures(self) -> tuple[TrialResult, ...]:
-        """Trials that were told as failed or diverged."""
-        ended = (Outcome.FAILED, Outcome.DIVERGED)
+        """Trials that were told without a result: failed, diverged, or stopped early."""
+        ended = (Outcome.FAILED, Outcome.DIVERGED, Outcome.PRUNED)
         return tuple(trial for trial in self.trials if trial.row.outcome in ended)
 
     @property

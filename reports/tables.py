@@ -156,7 +156,7 @@ def failure_table(study: Study) -> Table:
         for trial in study.failures
     ]
     heads = ("Trial", "Strategy", "Outcome", "Reason")
-    return Table(name="failures", title="Failed trials", heads=heads, rows=tuple(rows))
+    return Table(name="failures", title="Trials without a result", heads=heads, rows=tuple(rows))
 
 
 def gaps(study: Study) -> list[str]:

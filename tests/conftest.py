@@ -47,6 +47,7 @@ def ray_session(_own_home):
     import ray
 
     ray.init(
+        address="local",  # whatever else runs on this machine
         num_cpus=2,
         num_gpus=2,
         include_dashboard=False,

@@ -106,6 +106,40 @@ def test_one_worker_and_two_give_identical_rows(done, tmp_path, ray_session):
         pd.testing.assert_frame_equal(wide, narrow)
 
 
+def test_hopeless_trials_are_stopped_and_told_pruned(done, tmp_path, capsys):
+    """One trial at a time, the strongest penalty last: it learns next to nothing."""
+    values = "{'values': [0.0, 100.0, 1000.0]}"
+    settings = [
+        "search.halving={'first_epoch': 2, 'factor': 3, 'num_samples': 24}",
+        f"search.parameters={{'strategy.sparsity_weight': {values}}}",
+        "evaluation.epsilon=0.01",
+        "compute.cpus_per_trial=2",
+        "baselines=[]",
+    ]
+    assert sweep(tmp_path, tmp_path / "store", *settings) == 0
+    store = tmp_path / "store"
+    trials = json.loads((store / "sweeps/tiny/trials.json").read_text())
+    outcomes = [trial["outcome"] for trial in trials]
+    assert outcomes[0] == "complete"
+    assert "pruned" in outcomes
+    for trial in trials:
+        epochs = (store / "trials" / trial["fingerprint"] / "epochs.jsonl").read_text()
+        pruned = trial["outcome"] == "pruned"
+        assert len(epochs.splitlines()) == (2 if pruned else 4)
+        assert epochs.count("quick_robust_accuracy") == 1
+        assert pruned == trial["reason"].startswith("after epoch 2: clean ")
+        assert trial["training_s"] > 0
+    study = optuna.load_study(study_name="tiny", storage=f"sqlite:///{store / 'study.db'}")
+    assert [trial.state.name.lower() for trial in study.trials] == outcomes
+    page = (store / "reports/tiny/index.html").read_text()
+    assert "Trials without a result" in page
+    assert "pruned: after epoch 2" in capsys.readouterr().out
+    # A resumed sweep does not take them up again.
+    assert sweep(tmp_path, tmp_path / "store", *settings, resume=True) == 0
+    again = json.loads((store / "sweeps/tiny/trials.json").read_text())
+    assert [trial["outcome"] for trial in again] == outcomes
+
+
 def test_a_complete_sweep_is_not_run_again(done, capsys):
     before = (done / "store/sweeps/tiny/sweep.json").read_text()
     assert sweep(done, done / "store") == 0

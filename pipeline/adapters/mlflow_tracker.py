@@ -358,7 +358,9 @@ class MLflowTracker:
             labels["reason"] = ended.reason[-4000:]
         self._log(run, metrics=metrics, tags=labels | tags)
         self._log_files(run, artifacts)
-        status = "FINISHED" if ended.outcome is Outcome.COMPLETE else "FAILED"
+        status = {Outcome.COMPLETE: "FINISHED", Outcome.PRUNED: "KILLED"}.get(
+            ended.outcome or Outcome.FAILED, "FAILED"
+        )
         self._mlflow.set_terminated(run, status)
 
     def finish_sweep(

@@ -334,10 +334,11 @@ class OptunaLedger:
                     self._finish(role, number, new)
 
     def _finish(self, role: str, number: int, row: TrialRow) -> None:
-        """Tell Optuna: values for a complete trial, FAIL with its reason in the row otherwise."""
+        """Tell Optuna: values for a complete trial, else PRUNED or FAIL; the row has the reason."""
         study, search = self._studies[role], self._space.search
         if row.outcome is not Outcome.COMPLETE:
-            study.tell(number, state=TrialState.FAIL)
+            pruned = row.outcome is Outcome.PRUNED
+            study.tell(number, state=TrialState.PRUNED if pruned else TrialState.FAIL)
             return
         storage = study._storage
         trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)

@@ -17,6 +17,7 @@ from typing import Any
 import ray
 from pydantic import TypeAdapter
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from models import InputSpec
@@ -54,6 +55,10 @@ class TrialEvents:
     trained: Callable[[TrialRow], None]
     failed: Callable[[TrialRow, str, bool], None]
     """With the reason, and whether it diverged."""
+    hopeless: Callable[[TrialRow, dict[str, float]], str] = lambda _row, _metrics: ""
+    """Why a trial is to be stopped after this epoch; empty: it goes on."""
+    stopped: Callable[[TrialRow, str], None] = lambda _row, _reason: None
+    """A trial was stopped for that reason."""
 
 
 class LedgerSearcher(Searcher):  # type: ignore[misc]
@@ -68,6 +73,7 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         super().__init__()
         self._events = events
         self._live: dict[str, TrialRow] = {}
+        self._stopped: dict[str, str] = {}
         self._paused = self._exhausted = False
         self._cut_short = self._no_store = False
 
@@ -108,12 +114,24 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         if "epoch" in result:
             self._events.epoch(self._live[trial_id], result)
 
+    def stops(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether the trial is to be stopped after this report."""
+        if "epoch" not in result:
+            return False
+        reason = self._events.hopeless(self._live[trial_id], result)
+        if reason:
+            self._events.epoch(self._live[trial_id], result)
+            self._stopped[trial_id] = reason
+        return bool(reason)
+
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Pass the trial's end on; one cut short by an interruption stays as it was asked."""
         row = self._live.pop(trial_id)
-        if error:
+        if trial_id in self._stopped:
+            self._events.stopped(row, self._stopped.pop(trial_id))
+        elif error:
             reason = f"its worker died more than {MAX_FAILURES} times; see the Ray logs"
             self._events.failed(row, reason, False)
         elif result and result.get("no_store"):
@@ -144,6 +162,22 @@ Trainable = Callable[[dict[str, Any], Any, dict[str, Any]], None]
 report has ENDED."""
 
 
+class Stopping(FIFOScheduler):  # type: ignore[misc]
+    """First in, first out; a trial whose searcher calls it hopeless is stopped."""
+
+    def __init__(self, searcher: LedgerSearcher) -> None:
+        super().__init__()
+        self._searcher = searcher
+
+    def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """STOP or CONTINUE."""
+        return str(self.STOP if self._searcher.stops(trial.trial_id, result) else self.CONTINUE)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its scheduler, too."""
+        return {}
+
+
 def train_trial(config: dict[str, Any], splits: Any, settings: dict[str, Any]) -> None:
     """What a trial's worker does: train to the end, reporting each epoch."""
     # Tune copies the configuration through JSON-like containers; the border check restores it.
@@ -159,6 +193,7 @@ def train_trial(config: dict[str, Any], splits: Any, settings: dict[str, Any]) -
             fingerprint=config["fingerprint"],
             device=settings["device"],
             num_threads=settings["num_threads"],
+            look=settings["look"],
             compile_choice=settings["compile_choice"],
         )
         for metrics in epochs:
@@ -195,7 +230,8 @@ def run_trials(
     Args:
         events: What is asked and told.
         splits: Object reference of the mapping of splits.
-        settings: `store`, `spec`, `device`, `num_threads` and `compile_choice` of the workers.
+        settings: `store`, `spec`, `device`, `num_threads`, `look` and `compile_choice` of the
+            workers.
         num_cpus: Of each trial.
         num_gpus: Of each trial; fractions share a GPU.
         scratch: Folder for Tune's own files, which nothing reads.
@@ -221,6 +257,7 @@ def run_trials(
         with_data,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
+            scheduler=Stopping(searcher),
             num_samples=-1,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
