@@ -1,14 +1,16 @@
 """What of a sweep is shown in the tracker, and from which files."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from pipeline.adapters.parquet_store import ParquetStore
 from pipeline.audit import Audit
 from pipeline.checkpoints import FILE_NAME
+from pipeline.errors import DamagedError
 from pipeline.evaluator import EvaluationJob
 from pipeline.experiment import EPOCHS_FILE, read_history, trial_folder
-from pipeline.files import StorePath
+from pipeline.files import StorePath, set_aside
 from pipeline.ports import Tracker
 from pipeline.records import Outcome, TrialRow
 from pipeline.threats import MEASURED
@@ -46,7 +48,7 @@ class Publisher:
         """A trial was told: its curves as far as they were not sent, its numbers, its files."""
         folder = trial_folder(self._store.root, row.fingerprint)
         self._tracker.start_trial(row)
-        for metrics in read_history(folder):
+        for metrics in _curves(folder):
             if int(metrics["epoch"]) not in self._sent.get(row.fingerprint, set()):
                 self.epoch(row, metrics)
         files = [folder / name for name in (FILE_NAME, "config.json", EPOCHS_FILE)]
@@ -84,3 +86,13 @@ class Publisher:
         files = [str(path) for path in artifacts]
         self._tracker.finish_sweep(numbers, files, complete=complete)
         return self._tracker.close()
+
+
+def _curves(folder: StorePath) -> list[dict[str, Any]]:
+    """The metrics of a trial's epochs; a damaged file is set aside, and its curves are lost."""
+    try:
+        return read_history(folder)
+    except DamagedError as error:
+        aside = set_aside(folder / EPOCHS_FILE)
+        logging.getLogger(__name__).warning("%s; set aside as %s", error, aside.name)
+        return []

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from models import build_model
 from models.config import FieldError
 from pipeline.adapters.driver_lock import only_driver
 from pipeline.adapters.mlflow_tracker import open_tracker
 from pipeline.adapters.optuna_ledger import STUDY_URI, OptunaLedger, study_database
-from pipeline.adapters.ray_session import connected, is_connected, largest_node
+from pipeline.adapters.ray_session import connected, gpu_kinds, is_connected, largest_node
 from pipeline.config import SpaceConfig, input_spec
 from pipeline.console import Progress
 from pipeline.data import Dataset, load_dataset
@@ -115,9 +117,11 @@ def _work(
     # Inside: Ray puts a handler of its own for SIGTERM in place when it starts.
     with connected(address) as resources, interruptible():
         share = shares(space.compute, largest_node(), "the largest node of the Ray cluster")
-        gpus = [f"{resources['GPU']:g} GPUs in the cluster"] if resources.get("GPU") else []
         device = choose_device(space.compute.device)
-        environment = describe(device, resources.get("CPU", 0), gpus)
+        if address is not None:  # the driver's machine may have no GPU where its workers have
+            has_gpus = resources.get("GPU") and space.compute.device != "cpu"
+            device = torch.device("cuda" if has_gpus else "cpu")
+        environment = describe(device, resources.get("CPU", 0), gpu_kinds())
         described = files.begin(
             name=name,
             space=space,

@@ -54,6 +54,7 @@ def test_everything_a_sweep_promises_is_there(done, capsys):
     facts = json.loads((store / "sweeps/tiny/sweep.json").read_text())
     assert facts["complete"]
     assert facts["phases"]["training_s"] > 0
+    assert facts["environment"]["gpus"] == ["2 x GPU"]  # as declared to Ray, which has no name
     trials = json.loads((store / "sweeps/tiny/trials.json").read_text())
     assert [trial["label"] for trial in trials] == ["vanilla", "sr-000", "sr-001"]
     assert {trial["outcome"] for trial in trials} == {"complete"}

@@ -38,9 +38,13 @@ def test_what_is_damaged_is_named_set_aside_and_made_again(
     checkpoint = broken / "trials" / verdicts.parts[-3] / "checkpoint.safetensors"
     # Of a network that is told, what it was told by.
     judged = next((broken / "verdicts").rglob("*/validation/pgd2+rga-*-12-24.parquet"))
+    busy = {checkpoint.parent.name, judged.parts[-3]}
+    logs = (broken / "trials").glob("*/epochs.jsonl")
+    curves = next(path for path in logs if path.parent.name not in busy)
+    curves.write_text(curves.read_text()[:-30])
     for path in (verdicts, checkpoint, judged):
         if damage == "flipped":
-            flip(path, 0.7)
+            flip(path, 0.7 if path == checkpoint else 0.1)  # data, not what nobody reads
         elif damage == "short":
             path.write_bytes(path.read_bytes()[:-100])
         else:
@@ -50,11 +54,11 @@ def test_what_is_damaged_is_named_set_aside_and_made_again(
     assert "it is trained again" in printed
     aside = sorted(path.name for path in broken.rglob("*.damaged-1"))
     if damage == "gone":
-        assert aside == []
+        assert aside == ["epochs.jsonl.damaged-1"]
     else:
-        damaged = (checkpoint, judged, verdicts)
+        damaged = (checkpoint, curves, judged, verdicts)
         assert aside == sorted(f"{path.name}.damaged-1" for path in damaged)
-        assert all(name in printed for name in aside)
+        assert all(path.name in printed for path in (checkpoint, judged, verdicts))
     name = checkpoint.relative_to(broken)
     assert checkpoint.read_bytes() == (whole / name).read_bytes()
     pd.testing.assert_frame_equal(rows_of(broken), rows_of(whole))

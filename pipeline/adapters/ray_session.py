@@ -53,3 +53,15 @@ def largest_node() -> dict[str, float]:
     """CPUs and GPUs of the nodes with the most of each: a trial must fit on one."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return {kind: max(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
+
+
+def gpu_kinds() -> list[str]:
+    """The cluster's GPUs by kind, such as `8 x H100`; what Ray cannot name is `GPU`."""
+    counts: dict[str, float] = {}
+    for node in ray.nodes():
+        resources = node["Resources"] if node["Alive"] else {}
+        if resources.get("GPU"):
+            kinds = [k.partition(":")[2] for k in resources if k.startswith("accelerator_type:")]
+            kind = kinds[0] if kinds else "GPU"
+            counts[kind] = counts.get(kind, 0.0) + resources["GPU"]
+    return [f"{count:g} x {kind}" for kind, count in sorted(counts.items())]
