@@ -19,9 +19,9 @@ from pipeline.sweep import main as sweep
 SPACE = """
 name: NAME
 seed: SEED
-data: {dataset: digits}
+data: {dataset: digits, num_train: 600, num_validation: 200}
 model: {architecture: small, num_timesteps: 4}
-training: {epochs: 15, batch_size: 64, learning_rate: 0.1, augmentation: none}
+training: {epochs: 12, batch_size: 64, learning_rate: 0.1, augmentation: none}
 strategies:
   sr: {method: sr}
   at: {method: at, epsilon: 0.05, num_steps: 3, step_size: 0.02}
@@ -35,9 +35,9 @@ search:
     strategy.sparsity_weight: {low: 0.001, high: 1.0, log: true}
     training.learning_rate: {low: 0.003, high: 0.3, log: true}
 evaluation: {suite: quick, epsilon: 0.1}
-report: {audit: null, num_samples: 50}
+report: {audit: null, num_samples: 20}
 """
-HALVING = "  halving: {first_epoch: 3, factor: 3}\n"
+HALVING = "  halving: {first_epoch: 2, factor: 3}\n"
 
 
 def run(folder: Path, name: str, trials: int, seed: int) -> list[dict[str, Any]]:
