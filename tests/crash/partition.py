@@ -151,6 +151,8 @@ def inside(when: str, switch: str, arguments: list[str]) -> int:
 def outside(when: str, arguments: list[str]) -> int:
     """Make the network, start the nodes, run the driver."""
     tag = str(os.getpid())
+    # Whoever ends this process leaves neither namespaces nor nodes behind.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
     # Short: the paths of Ray's sockets must fit 107 characters.
     with network(tag) as names, tempfile.TemporaryDirectory(prefix="sp-", dir="/tmp") as place:
         environment = HEALTH | dict(os.environ) | {"RAY_TMPDIR": place}
