@@ -104,6 +104,9 @@ def arm(when: str, link: Link) -> threading.Thread:
 
     def watched(*args, **kwargs):
         nonlocal calls
+        if when == "training" and outage.ident is None:
+            # Tune starts a worker for the second trial only if the first one is not over before.
+            time.sleep(4)
         # The first epoch that comes from the other node; or a block while more are in the making.
         calls += when == "evaluating" or args[2].get("node_ip") == ADDRESSES[OTHER]
         if calls == {"training": 1, "evaluating": 4}[when] and outage.ident is None:
