@@ -10,6 +10,11 @@ import ray
 
 from pipeline.errors import ConfigError
 
+KEEPALIVE_MS = 20_000
+"""How long a connection to a worker may be silent before it is asked for a sign of life, and how
+long that may take. Ray's own 5 and 2 minutes are how long a block that ran on a node behind a dead
+link could go unmissed, although the node was long given up."""
+
 
 def is_connected() -> bool:
     """Whether this process is connected to a cluster already."""
@@ -29,6 +34,8 @@ def connected(address: str | None) -> Iterator[dict[str, float]]:
         # Ray reads this from the environment alone: without it a task without a GPU share
         # would hide the GPUs from torch, and a future Ray version warns about it at each start.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        for name in ("time", "timeout"):
+            os.environ.setdefault(f"RAY_grpc_client_keepalive_{name}_ms", str(KEEPALIVE_MS))
         where: dict[str, Any] = {"address": address}
         if address is None:
             # Not whatever cluster a variable or a leftover file of this machine may name.

@@ -104,6 +104,9 @@ def arm(when: str, link: Link) -> threading.Thread:
 
     def watched(*args, **kwargs):
         nonlocal calls
+        if when == "training" and outage.ident is None:
+            # Tune starts a worker for the second trial only if the first one is not over before.
+            time.sleep(4)
         # The first epoch that comes from the other node; or a block while more are in the making.
         calls += when == "evaluating" or args[2].get("node_ip") == ADDRESSES[OTHER]
         if calls == {"training": 1, "evaluating": 4}[when] and outage.ident is None:
@@ -119,6 +122,8 @@ def _outage(when: str, link: Link) -> None:
     import ray
 
     began = time.monotonic()
+    places = sorted(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"])
+    say(f"nodes: {', '.join(places)}")
     say(f"the link is dead while {when}")
     while len(alive := [node for node in ray.nodes() if node["Alive"]]) > 1:
         time.sleep(0.1)
@@ -130,21 +135,12 @@ def _outage(when: str, link: Link) -> None:
 
 def inside(when: str, switch: str, arguments: list[str]) -> int:
     """The driver, on the head's node."""
-    import ray
-
     from pipeline.sweep import main
 
-    ray.init(
-        address=f"{ADDRESSES[HEAD]}:{PORT}", _node_ip_address=ADDRESSES[HEAD],
-        log_to_driver=False, logging_level="ERROR",
-    )  # fmt: skip
-    places = sorted(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"])
-    say(f"nodes: {', '.join(places)}")
     outage = arm(when, Link(switch)) if when != "never" else None
-    code = main(arguments)
+    code = main([*arguments, "--address", f"{ADDRESSES[HEAD]}:{PORT}"])
     if outage is not None:
         outage.join()
-    ray.shutdown()
     return code
 
 
