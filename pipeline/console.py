@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -83,6 +84,15 @@ def place(text: str) -> StorePath:
         return store_path(text)
     except ConfigError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+STORE: dict[str, Any] = {
+    "type": place,
+    "default": Path("runs"),
+    "metavar": "DIR",
+    "help": "folder for all results, or s3://bucket/prefix (default: runs)",
+}
+"""Of the argument `--store`, which most commands have."""
 
 
 def parse(parser: Any, arguments: Sequence[str] | None) -> Any:

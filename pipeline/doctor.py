@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.console import Progress, parse, place, run_command
+from pipeline.console import STORE, Progress, parse, run_command
 from pipeline.errors import ConfigError
 from pipeline.health.finding import HERE, Finding, Status, guarded, one_line, report, worst
 from pipeline.health.software import INSTALL, check_installation
@@ -39,13 +39,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument(
-        "--store",
-        type=place,
-        default=Path("runs"),
-        metavar="DIR",
-        help="folder for all results, or s3://bucket/prefix (default: runs)",
-    )
+    result.add_argument("--store", **STORE)
     result.add_argument("--address", help="host:port of a Ray cluster's head: look at its nodes")
     result.add_argument("--space", type=Path, help="YAML file of a search space: load its data")
     result.add_argument("--json", action="store_true", help="print the findings as JSON")

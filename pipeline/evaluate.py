@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.config_types import NAME_PATTERN
-from pipeline.console import parse, place, run_command
+from pipeline.console import STORE, parse, place, run_command
 from pipeline.data import DATASETS
 from pipeline.errors import ConfigError
 from pipeline.evaluate_run import Request, evaluate
@@ -49,13 +49,7 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         help="checkpoint of a network whose gradients are used for transfer attacks; repeatable",
     )
-    result.add_argument(
-        "--store",
-        type=place,
-        default=Path("runs"),
-        metavar="DIR",
-        help="folder for all results, or s3://bucket/prefix (default: runs)",
-    )
+    result.add_argument("--store", **STORE)
     result.add_argument("--data-root", help="folder of the data set, if it has moved")
     result.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     foreign = result.add_argument_group("a network of your own")

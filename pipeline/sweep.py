@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline import __version__, config_file
 from pipeline.config import SpaceConfig
 from pipeline.config_types import NAME_PATTERN
-from pipeline.console import parse, place, run_command
+from pipeline.console import STORE, parse, run_command
 from pipeline.errors import ConfigError
 from pipeline.plan import describe_plan
 from pipeline.search.rules import RULES
@@ -30,13 +30,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     result.add_argument("--space", type=Path, required=True, help="YAML file of the search space")
-    result.add_argument(
-        "--store",
-        type=place,
-        default=Path("runs"),
-        metavar="DIR",
-        help="folder for all results, or s3://bucket/prefix (default: runs)",
-    )
+    result.add_argument("--store", **STORE)
     result.add_argument("--name", help="of the sweep; the space's by default")
     result.add_argument("--trials", type=int, help="trials besides the baselines")
     result.add_argument("--seed", type=int, help="instead of the space's")

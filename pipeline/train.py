@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.checkpoints import FILE_NAME
 from pipeline.config import input_spec
-from pipeline.console import Progress, parse, percent, place, run_command
+from pipeline.console import STORE, Progress, parse, percent, run_command
 from pipeline.data import load_dataset
 from pipeline.errors import ConfigError
 from pipeline.experiment import train, trial_folder, write_config
@@ -33,13 +33,7 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--space", type=Path, required=True, help="YAML file of the search space")
     result.add_argument("--strategy", help="label in the space; its first baseline by default")
-    result.add_argument(
-        "--store",
-        type=place,
-        default=Path("runs"),
-        metavar="DIR",
-        help="folder for all results, or s3://bucket/prefix (default: runs)",
-    )
+    result.add_argument("--store", **STORE)
     result.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     return result
 
