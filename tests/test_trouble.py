@@ -29,7 +29,7 @@ def flip(path: Path, where: float) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", ["flipped", "short", "gone"])
 def test_what_is_damaged_is_named_set_aside_and_made_again(
-    done, tmp_path, ray_session, capsys, damage  # noqa: F811
+    done, tmp_path, ray_session, capsys, caplog, damage  # noqa: F811
 ):  # fmt: skip
     whole, broken = done / "store", tmp_path / "store"
     shutil.copytree(whole, broken)
@@ -52,6 +52,7 @@ def test_what_is_damaged_is_named_set_aside_and_made_again(
     assert sweep(done, broken, resume=True) == 0
     printed = capsys.readouterr().out
     assert "it is trained again" in printed
+    assert "set aside as epochs.jsonl.damaged-1" in caplog.text
     aside = sorted(path.name for path in broken.rglob("*.damaged-1"))
     if damage == "gone":
         assert aside == ["epochs.jsonl.damaged-1"]
