@@ -7,7 +7,7 @@ from reports.compare_wording import chosen_by, headings, of_entry
 from reports.parameters import is_number, number
 from reports.tables import Cell, Table
 from reports.unions import CLEAN, Accuracy
-from reports.wording import duration, interval, p_value
+from reports.wording import NBSP, duration, interval, p_value
 
 _DASH = "–"
 _HEADS = (
@@ -37,7 +37,7 @@ def network_tables(compared: Compared) -> list[tuple[str, Table]]:
 def merged(tables: list[tuple[str, Table]]) -> Table:
     """All rows in one table, with the group as the first column."""
     first = tables[0][1]
-    rows = tuple((Cell(text=h, sort=h), *row) for h, table in tables for row in table.rows)
+    rows = tuple((_text(h.replace(NBSP, " ")), *row) for h, table in tables for row in table.rows)
     return replace(first, heads=("Judged on", *first.heads), rows=rows,
                    filtered=tuple(i + 1 for i in first.filtered))  # fmt: skip
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "pipeline/evaluate.py",
     "pipeline/doctor.py",
     "reports/build.py",
+    "reports/export.py",
 }
 PARQUET = {"pipeline/data/parquet_images.py", "pipeline/object_path.py", "reports/store.py"}
 """Users of Arrow outside the adapters: a data set, object stores, and the report's input."""

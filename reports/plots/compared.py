@@ -1,5 +1,6 @@
 """The figure of a comparison: clean against robust accuracy of networks that were judged alike."""
 
+from collections import Counter
 from typing import Any
 
 import pandas as pd
@@ -41,10 +42,13 @@ def draw(group: Group, styles: dict[str, tuple[Look, str]], name: str, title: st
     ax = figure.add_subplot()
     fronts = {source: group.front(source) for source in group.sources}
     tips = {}
+    drawn: Counter[str] = Counter()
     for index, entry in enumerate(group.entries):
+        drawn[entry.fingerprint] += 1
         tips[f"point-{index}"] = _tip(entry, group, entry in fronts[entry.source])
         _mark(ax, entry, styles[entry.source][0], f"point-{index}",
-              notable=entry in fronts[entry.source])  # fmt: skip
+              notable=entry in fronts[entry.source],
+              shrink=0.62 ** (drawn[entry.fingerprint] - 1))  # fmt: skip
     _finish(ax, group, styles, fronts)
     return Drawn(
         name=name,
@@ -56,7 +60,8 @@ def draw(group: Group, styles: dict[str, tuple[Look, str]], name: str, title: st
     )
 
 
-def _mark(ax: Any, entry: Entry, look: Look, gid: str, *, notable: bool) -> None:
+def _mark(ax: Any, entry: Entry, look: Look, gid: str, *, notable: bool, shrink: float) -> None:
+    """A network that stands in several studies is drawn for each, one within the other."""
     clean, robust = entry.clean, entry.robust
     x, y = clean.value, robust.value
     faint = 0.5 if notable else 0.15
@@ -65,7 +70,7 @@ def _mark(ax: Any, entry: Entry, look: Look, gid: str, *, notable: bool) -> None
     solid = entry.feasible and entry.believed
     ax.plot(x, y, look.marker, color=look.colour, gid=gid, zorder=4,
             markerfacecolor=look.colour if solid else "white",
-            markersize=9 if notable else 7, alpha=1.0 if notable else 0.65,
+            markersize=shrink * (9 if notable else 7), alpha=1.0 if notable else 0.65,
             markeredgecolor="white" if solid else look.colour,
             markeredgewidth=0.8 if solid else 1.5)  # fmt: skip
 
@@ -106,7 +111,7 @@ def _named(group: Group, fronts: dict[str, tuple[Entry, ...]]) -> list[Entry]:
     rest = [entry for source in group.sources for entry in fronts[source] if entry.study != ALONE]
     seen: dict[str, Entry] = {}
     for entry in [*first, *rest]:
-        seen.setdefault(f"{entry.source} {entry.clean.value} {entry.robust.value}", entry)
+        seen.setdefault(entry.fingerprint, entry)
     return list(seen.values())[:_MOST_LABELS]
 
 
