@@ -13,7 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.files import StorePath, local_folder
 from pipeline.object_path import ObjectPath
 from reports.compare import folder_name, write_comparison
-from reports.compare_queries import load_comparison
+from reports.compare_load import load_comparison
 from reports.page import write_page
 from reports.queries import Study, load_study
 from reports.single import Single, find_network

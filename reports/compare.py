@@ -38,8 +38,7 @@ def write_comparison(compared: Compared, folder: Path) -> Path:
         The path of index.html.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = _drawn(compared)
-    pairs = [Markup(figures.save(drawing, folder / "figures")) for drawing in drawn]
+    drawn = [(one, Markup(figures.save(one, folder / "figures"))) for one in _drawn(compared)]
     networks = network_tables(compared)
     tables = folder / "tables"
     tables.mkdir(exist_ok=True)
@@ -57,12 +56,8 @@ def write_comparison(compared: Compared, folder: Path) -> Path:
         variants=compare_headline.variants(compared),
         apart=compare_headline.apart(compared),
         caveats=compare_headline.caveats(compared),
-        groups=[
-            (heading, group, (drawing, svg), table)
-            for heading, group, drawing, svg, table in zip(
-                headings(compared.groups), compared.groups, drawn, pairs, chosen, strict=True
-            )
-        ],
+        figures=drawn,
+        pairs=list(zip(headings(compared.groups), chosen, strict=True)),
         networks=networks,
         chips=[(column - 1, head, values) for column, head, values in everything.chips],
         members=[member_table(compared, single.label) for single in compared.singles],
@@ -73,6 +68,7 @@ def write_comparison(compared: Compared, folder: Path) -> Path:
 
 
 def _drawn(compared: Compared) -> list[Drawn]:
+    """A figure for each group; one network alone needs none."""
     styles = plot.looks_of(compared)
     with mpl.rc_context(RC):
         return [
@@ -80,6 +76,7 @@ def _drawn(compared: Compared) -> list[Drawn]:
             for i, (heading, group) in enumerate(
                 zip(headings(compared.groups), compared.groups, strict=True)
             )
+            if len(group.entries) > 1
         ]
 
 

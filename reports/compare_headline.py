@@ -42,12 +42,12 @@ def summary(compared: Compared) -> list[str]:
 
 def variants(compared: Compared) -> list[str]:
     """What choosing another epoch than the last one changes."""
-    return [
-        _variant(pair, group)
-        for group in compared.groups
-        for pair in group.variants
-        if group.terms.split == SplitName.TEST or pair.first.selection != "best_test"
-    ]
+    found: dict[tuple[str, str], str] = {}
+    for group in compared.groups:  # test images come first
+        for pair in group.variants:
+            networks = (pair.first.fingerprint, pair.second.fingerprint)
+            found.setdefault(networks, _variant(pair, group))
+    return list(found.values())
 
 
 def apart(compared: Compared) -> list[str]:
@@ -188,11 +188,11 @@ def _variant(pair: Pair, group: Group) -> str:
     how = chosen_by(entry).removeprefix("variant: ")
     seen = (
         " These are the images that chose it, which flatters it."
-        if entry.selection == "best_test"
+        if entry.selection == f"best_{group.terms.split}"
         else ""
     )
     return (
-        f"{of_entry(entry)}, a variant: {how}: {_signed(pair.clean)} points in clean and "
+        f"A variant, {of_entry(entry)}, {how}: {_signed(pair.clean)} points in clean and "
         f"{_signed(pair.robust)} points in robust accuracy against {of_entry(pair.second)}, the "
         f"same training's last epoch, on {group.terms.num_samples} {group.terms.split} images"
         f"{_verdict(pair)}.{seen}"

@@ -1,19 +1,16 @@
-"""Loads studies and single networks, and groups what was judged alike: only that is compared."""
+"""Networks grouped by how they were judged; only within a group are they compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from pipeline.files import StorePath
-from pipeline.records import SplitName
 from reports.fronts import pareto_front
-from reports.known_data import Data, KnownData
-from reports.parameters import SPARSITY_WEIGHT, value_of
-from reports.queries import AuditResult, Study, TrialResult, audit_of
-from reports.single import Single, judged_sets
+from reports.known_data import Data
+from reports.queries import AuditResult, Study
+from reports.single import Single
 from reports.statistics import Comparison, Outcomes, compare, holm
-from reports.unions import Accuracy, SplitResult, Suite
+from reports.unions import Accuracy, SplitResult
 
 ALONE = "single network"
 """What stands for the study of a network that belongs to none."""
@@ -209,117 +206,6 @@ def paired(pairs: Sequence[tuple[Entry, Entry]]) -> tuple[Pair, ...]:
             adjusted_p=p_value,
         )
         for (first, second), comparison, p_value in zip(pairs, robust, adjusted, strict=True)
-    )
-
-
-def load_comparison(
-    root: StorePath, studies: Sequence[Study], singles: Sequence[Single]
-) -> Compared:
-    """Group the networks of studies and the single ones by how they were judged.
-
-    Raises:
-        ConfigError: A file of the store cannot be read.
-    """
-    known = KnownData(root, studies)
-    groups: dict[Terms, list[Entry]] = {}
-    suites: dict[Terms, tuple[str, str]] = {}
-    recorded: list[tuple[str, Suite]] = []
-    for study in studies:
-        for split, suite in study.suites.items():
-            recorded.append((split, suite))
-            judgement = known.judgement(study, split)
-            for trial in study.trials:
-                result = trial.splits.get(split)
-                if judgement is None or result is None or not trial.complete:
-                    continue
-                attacks = judgement.attacks or known.attacks(trial.row.fingerprint, split, suite)
-                terms = Terms(judgement.data.identity, split, judgement.epsilon, attacks,
-                              result.expected)  # fmt: skip
-                entry = _of_trial(study, trial, result)
-                if entry is not None:
-                    groups.setdefault(terms, []).append(entry)
-                    suites.setdefault(terms, (judgement.data.note, suite.name))
-    by_labels: dict[str, str] = {}
-    sets = judged_sets(root, singles, recorded)
-    for single, judged in sets:
-        data = known.of_single(single, judged.split, judged.labels)
-        if data.by_labels:
-            by_labels[single.label] = data.by_labels
-        terms = Terms(data.identity, judged.split, judged.epsilon, judged.attacks,
-                      judged.result.expected)  # fmt: skip
-        entry = _of_single(root, single, judged.result)
-        present = groups.setdefault(terms, [])
-        suites.setdefault(terms, (data.note, judged.suite))
-        if entry and entry.fingerprint not in {e.fingerprint for e in present}:
-            present.append(entry)
-    names = {terms.attacks: suite for terms, (_, suite) in suites.items() if suite}
-    found = [
-        Group(terms=terms, data_note=suites[terms][0], suite=names.get(terms.attacks, ""),
-              entries=tuple(entries))
-        for terms, entries in groups.items()
-        if entries
-    ]  # fmt: skip
-    # Test before validation, then where most meets.
-    found.sort(key=lambda g: (g.terms.split != SplitName.TEST, -len(g.sources), -len(g.entries)))
-    return Compared(
-        studies=tuple(studies),
-        singles=tuple(singles),
-        groups=tuple(found),
-        by_labels=by_labels,
-        trials={
-            single.label: f"{trial.row.label} of {study.name}"
-            for single in singles
-            for study in studies
-            for trial in study.trials
-            if trial.row.fingerprint == single.fingerprint
-        },
-    )
-
-
-def _of_trial(study: Study, trial: TrialResult, result: SplitResult) -> Entry | None:
-    row, correct, survivors = trial.row, result.correct, result.survivors
-    if correct is None or survivors is None:
-        return None
-    return Entry(
-        source=study.name,
-        label=row.label,
-        study=study.name,
-        fingerprint=row.fingerprint,
-        strategy=row.strategy,
-        method=row.method,
-        sparsity_weight=value_of(row, SPARSITY_WEIGHT),
-        config=row.config,
-        correct=correct,
-        survivors=survivors,
-        audit=trial.audit,
-        training_s=row.training_s,
-        feasible=row.feasible,
-        chosen=trial is study.best,
-    )
-
-
-def _of_single(root: StorePath, single: Single, result: SplitResult) -> Entry | None:
-    correct, survivors = result.correct, result.survivors
-    if correct is None or survivors is None:
-        return None
-    strategy = single.config.get("strategy")
-    strategy = strategy if isinstance(strategy, dict) else {}
-    method = str(strategy.get("method") or "")
-    return Entry(
-        source=single.label,
-        label=single.label,
-        study=ALONE,
-        fingerprint=single.fingerprint,
-        strategy=method or "not recorded",
-        method=method,
-        sparsity_weight=strategy.get("sparsity_weight"),
-        config=single.config,
-        correct=correct,
-        survivors=survivors,
-        audit=audit_of(root, single.fingerprint),
-        training_s=None,
-        result=result,
-        chosen=True,
     )
 
 

@@ -11,7 +11,7 @@ from reports.wording import NBSP, duration, interval, p_value
 
 _DASH = "–"
 _HEADS = (
-    *("Network", "Study", "Strategy", "λ", "Clean %", "Robust %", "Against the highest", "n"),
+    *("Network", "Study", "Clean %", "Robust %", "Against the highest", "Strategy", "λ", "n"),
     *("Audit", "Training"),
 )
 
@@ -26,8 +26,8 @@ def network_tables(compared: Compared) -> list[tuple[str, Table]]:
                 title="All networks",
                 heads=_HEADS,
                 rows=tuple(_row(entry, group) for entry in _by_robust(group)),
-                numeric=frozenset({3, 4, 5, 6, 7, 9}),
-                filtered=(1, 2),
+                numeric=frozenset({2, 3, 4, 6, 7, 9}),
+                filtered=(1, 5),
             ),
         )
         for heading, group in zip(headings(compared.groups), compared.groups, strict=True)
@@ -90,11 +90,11 @@ def _row(entry: Entry, group: Group) -> tuple[Cell, ...]:
     return (
         Cell(text=entry.label, sort=entry.label, note="; ".join(notes)),
         _text(entry.study),
-        _text(entry.strategy),
-        Cell(text=number(weight), sort=float(weight)) if is_number(weight) else _NONE,
         _accuracy(entry.clean)[0],
         _accuracy(entry.robust)[0],
         _against(entry, group),
+        _text(entry.strategy),
+        Cell(text=number(weight), sort=float(weight)) if is_number(weight) else _NONE,
         _accuracy(entry.robust)[1],
         _text(audit.status) if audit else Cell(text="none", sort=""),
         _NONE if not seconds else Cell(text=duration(seconds), sort=seconds),

@@ -131,8 +131,9 @@ def test_another_choice_of_the_epoch_is_a_variant(tmp_path):
     write_study(tmp_path, "B", {"sr-c": (95, 50)})
     text = headline(built(tmp_path, "--sweep", "A", "B"))
     assert "sr-a of A (SR, λ = 0.01) has the highest" in text  # sr-b was chosen by test images
-    assert "a variant: chosen by clean test accuracy, as the paper's code does: +5.0" in text
-    assert "points in clean and +10.0 (+5.0 to +16.0) points in robust accuracy" in text
+    assert "A variant, sr-b of A (SR, λ = 0.01), chosen by clean test accuracy" in text
+    assert "as the paper's code does: +5.0 (+1.0 to +10.0) points in clean" in text
+    assert "and +10.0 (+5.0 to +16.0) points in robust accuracy" in text
     assert "These are the images that chose it, which flatters it." in text
 
 
@@ -240,7 +241,7 @@ const rows = () => [...document.querySelectorAll("#table-networks tbody")].map(
     .map((row) => row.cells[0].firstChild.textContent).join(","));
 const said = [];
 said.push(`start ${rows()[0]}`);
-document.querySelectorAll("#table-networks th button")[4].click();
+document.querySelectorAll("#table-networks th button")[2].click();
 said.push(`sorted ${rows()[0]}`);
 const chip = document.querySelector(".chip[data-value=B]");
 chip.click();
@@ -255,6 +256,9 @@ field.dispatchEvent(new Event("input"));
 said.push(`hidden ${[...document.querySelectorAll("tr.group")].every((row) => row.hidden)}`);
 document.querySelector("[data-tip]").focus();
 said.push(`tip ${document.getElementById("tip").textContent.split("\\n")[0]}`);
+const other = document.querySelectorAll("[data-tip]")[1];
+other.dispatchEvent(new Event("pointerenter"));
+said.push(`hover ${document.getElementById("tip").textContent.split("\\n")[0]}`);
 said.push(`tip shown ${getComputedStyle(document.getElementById("tip")).display}`);
 said.push(`keys ${[...document.querySelectorAll("button, input, [data-tip]")].every(
   (one) => one.tabIndex === 0)}`);
@@ -277,14 +281,15 @@ def test_page_runs_in_a_browser(two, tmp_path, width):
     profile = f"--user-data-dir={tmp_path / 'profile'}"
     command = [CHROMIUM, *options, profile, "--dump-dom", f"file://{probed}"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    title = re.search(r"<title>(.*?)</title>", result.stdout).group(1).replace("\u00a0", " ")
-    assert unescape(title).split("; ") == [
+    title = unescape(re.search(r"<title>(.*?)</title>", result.stdout).group(1))
+    assert title.replace("\u00a0", " ").split("; ") == [
         "start sr-a,sr-c,sr-b,vanilla-a",
         "sorted sr-c,sr-a,sr-b,vanilla-a",
         "chip sr-c,sr-b 4 of 8 shown",
         "filtered sr-a",
         "hidden true",
         "tip vanilla-a of A (no defence)",
+        "hover sr-a of A (SR, λ = 0.02)",
         "tip shown block",
         "keys true",
         f"wide false of {width}",
