@@ -38,6 +38,8 @@ def write_comparison(compared: Compared, folder: Path) -> Path:
         The path of index.html.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for old in (*folder.glob("figures/compared-*.*"), *folder.glob("tables/pairs-*.csv")):
+        old.unlink()  # an earlier comparison may have had more groups
     drawn = [(one, Markup(figures.save(one, folder / "figures"))) for one in _drawn(compared)]
     networks = network_tables(compared)
     tables = folder / "tables"

@@ -6,7 +6,7 @@ from pipeline.files import StorePath
 from pipeline.records import SplitName
 from reports.compare_queries import ALONE, Compared, Entry, Group, Terms
 from reports.known_data import KnownData
-from reports.parameters import SPARSITY_WEIGHT, value_of
+from reports.parameters import SPARSITY_WEIGHT, section, value_of
 from reports.queries import Study, TrialResult, audit_of
 from reports.single import Single, judged_sets
 from reports.unions import SplitResult
@@ -26,12 +26,14 @@ def load_comparison(
             _add_study(study, split, known, groups)
     recorded = [(split, suite) for study in studies for split, suite in study.suites.items()]
     by_labels: dict[str, str] = {}
+    sets = []
     for single, judged in judged_sets(root, singles, recorded):
         data = known.of_single(single, judged.split, judged.labels)
         if data.by_labels:
             by_labels[single.label] = data.by_labels
         terms = Terms(data.identity, judged.split, judged.epsilon, judged.attacks,
                       judged.result.expected)  # fmt: skip
+        sets.append((single.label, terms, judged.result))
         entry = _of_single(root, single, judged.result)
         if entry and not groups.has(terms, entry.fingerprint):
             groups.add(terms, data.note, judged.suite, entry)
@@ -39,6 +41,7 @@ def load_comparison(
         studies=tuple(studies),
         singles=tuple(singles),
         groups=groups.sorted(),
+        sets=tuple(sets),
         by_labels=by_labels,
         trials={
             single.label: f"{trial.row.label} of {study.name}"
@@ -126,8 +129,7 @@ def _of_single(root: StorePath, single: Single, result: SplitResult) -> Entry | 
     correct, survivors = result.correct, result.survivors
     if correct is None or survivors is None:
         return None
-    strategy = single.config.get("strategy")
-    strategy = strategy if isinstance(strategy, dict) else {}
+    strategy = section(single.config, "strategy")
     method = str(strategy.get("method") or "")
     return Entry(
         source=single.label,
@@ -142,6 +144,5 @@ def _of_single(root: StorePath, single: Single, result: SplitResult) -> Entry | 
         survivors=survivors,
         audit=audit_of(root, single.fingerprint),
         training_s=None,
-        result=result,
         chosen=True,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from reports.fronts import pareto_front
 from reports.known_data import Data
+from reports.parameters import section
 from reports.queries import AuditResult, Study
 from reports.single import Single
 from reports.statistics import Comparison, Outcomes, compare, holm
@@ -48,8 +49,6 @@ class Entry:
     survivors: Outcomes
     audit: AuditResult | None
     training_s: float | None
-    result: SplitResult | None = None
-    """Verdicts by member; kept of single networks alone."""
     feasible: bool = True
     chosen: bool = False
     """Whether it is the setting that its study chose on validation images."""
@@ -62,8 +61,7 @@ class Entry:
     @property
     def selection(self) -> str:
         """Which epoch's network it is: `last`, `best_test` or `best_validation`."""
-        training = self.config.get("training")
-        return str(training.get("selection") or LAST) if isinstance(training, dict) else LAST
+        return str(section(self.config, "training").get("selection") or LAST)
 
     @cached_property
     def clean(self) -> Accuracy:
@@ -175,6 +173,8 @@ class Compared:
     studies: tuple[Study, ...]
     singles: tuple[Single, ...]
     groups: tuple[Group, ...]
+    sets: tuple[tuple[str, Terms, SplitResult], ...] = ()
+    """Every complete set of the single networks' verdicts, by their labels."""
     by_labels: dict[str, str] = field(default_factory=dict)
     """Study by single network: whose data it was judged on, as its images' labels say."""
     trials: dict[str, str] = field(default_factory=dict)
@@ -210,8 +210,8 @@ def paired(pairs: Sequence[tuple[Entry, Entry]]) -> tuple[Pair, ...]:
 
 
 def _without_selection(config: dict[str, Any]) -> str:
-    training = {k: v for k, v in config.get("training", {}).items() if k != "selection"}
-    data = {k: v for k, v in (config.get("data") or {}).items() if k not in Data.PLACES}
+    training = {k: v for k, v in section(config, "training").items() if k != "selection"}
+    data = {k: v for k, v in section(config, "data").items() if k not in Data.PLACES}
     return repr(_sorted(config | {"training": training, "data": data}))
 
 

@@ -59,15 +59,15 @@ def pair_table(group: Group, index: int) -> Table:
 def member_table(compared: Compared, source: str) -> Table:
     """Every complete set of a single network, attack by attack."""
     rows: list[tuple[Cell, ...]] = []
-    for heading, group in zip(headings(compared.groups), compared.groups, strict=True):
-        for entry in group.entries:
-            if entry.source != source or entry.result is None:
-                continue
-            for name in entry.result.outcomes.columns:
-                accuracy = entry.result.member(str(name))
-                what = "no attack" if name == CLEAN else str(name)
-                rows.append((_text(heading), _text(what), *_accuracy(accuracy)))
-            rows.append((_text(heading), _text("all of them"), *_accuracy(entry.robust)))
+    titles = dict(zip((g.terms for g in compared.groups), headings(compared.groups), strict=True))
+    for label, terms, result in compared.sets:
+        if label != source:
+            continue
+        where = _text(titles[terms])
+        for name in map(str, result.outcomes.columns):
+            what = "no attack" if name == CLEAN else name
+            rows.append((where, _text(what), *_accuracy(result.member(name))))
+        rows.append((where, _text("all of them"), *_accuracy(result.robust)))
     return Table(
         name=f"members-{compared.sources.index(source)}",
         title=f"{source}, attack by attack",

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from pipeline.files import StorePath
 from reports import store
+from reports.parameters import section
 from reports.queries import Study
 from reports.single import Attacks, Single, attacks_of, epsilon_of, labels_of
 from reports.unions import Suite
@@ -69,7 +70,7 @@ class KnownData:
         for data, on, others in self._others:
             if on == split and _agree(labels, others):
                 return data
-        named = (single.config.get("data") or {}).get("dataset")
+        named = section(single.config, "data").get("dataset")
         note = str(named or f"data of {single.label}")
         data = Data(identity=f"{note} {single.fingerprint}", note=note)
         self._others.append((data, split, labels))

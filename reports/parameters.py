@@ -72,6 +72,12 @@ def value_of(row: TrialRow, path: str) -> Any:
     return value
 
 
+def section(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """A part of a configuration, such as `training`; empty where it has none."""
+    found = config.get(name)
+    return found if isinstance(found, dict) else {}
+
+
 def axis_of(parameters: tuple[Parameter, ...]) -> Parameter | None:
     """The parameter that curves are drawn against: lambda, else the first numeric one."""
     return next((parameter for parameter in parameters if parameter.numeric), None)

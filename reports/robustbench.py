@@ -6,6 +6,7 @@ from pipeline.errors import ConfigError
 from pipeline.files import StorePath
 from pipeline.records import SplitName
 from reports import store
+from reports.parameters import section
 from reports.queries import Study, TrialResult
 from reports.single import attacks_of, epsilon_of
 from reports.unions import Suite
@@ -53,7 +54,7 @@ def model_info(root: StorePath, study: Study, trial: TrialResult) -> dict[str, A
     attacks = attacks_of(rows, suite)
     epsilon = epsilon_of(rows, attacks)
     epsilon = study.facts.get("epsilon") if epsilon is None else epsilon
-    model, data = (trial.row.config.get(key) or {} for key in ("model", "data"))
+    model, data = (section(trial.row.config, name) for name in ("model", "data"))
     low, high = (100 * end for end in robust.interval)
     return {
         "link": None,

@@ -13,6 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.files import StorePath
 from pipeline.records import SplitName
 from reports import store
+from reports.parameters import section
 from reports.unions import CLEAN, NO_ORACLE, SplitResult, Suite, judge
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -70,7 +71,7 @@ def find_network(root: StorePath, text: str) -> Single:
             f"give its checkpoint's folder or one of: {listed or 'none yet'}"
         )
     config = store.read_config(root, found[0])
-    method = (config.get("strategy") or {}).get("method", "network")
+    method = section(config, "strategy").get("method", "network")
     return Single(fingerprint=found[0], label=label or f"{method}-{found[0][:6]}", config=config)
 
 

@@ -140,7 +140,9 @@ def read_rows(store: StorePath, fingerprint: str, split: str) -> pd.DataFrame:
 def judged_networks(store: StorePath) -> list[str]:
     """Fingerprints of the networks that have verdicts, sorted."""
     try:
-        return sorted({path.parent.parent.name for path in (store / "verdicts").glob("*/*/*")})
+        return sorted(
+            {path.parent.parent.name for path in (store / "verdicts").glob("*/*/*.parquet")}
+        )
     except (OSError, ValueError):  # no folder, and none that could be one
         return []
 

@@ -188,6 +188,25 @@ def test_a_checkpoint_folder_names_its_network(two):
     assert "at-own000" in built(two, "--sweep", "A", "--network", str(folder))
 
 
+def test_a_trial_named_singly_is_told_and_shown_attack_by_attack(two):
+    page = plain(built(two, "--sweep", "A", "--network", "again=sr-a0000"))
+    assert "again is sr-a of A; where it was judged as that study was, it stands there." in page
+    assert "again, attack by attack" in page
+    assert "left out" not in page
+
+
+def test_figures_of_an_earlier_comparison_do_not_linger(two):
+    built(two, "--sweep", "A", "B")
+    figures = two / "reports" / "A+B" / "figures"
+    assert (figures / "compared-2.png").exists()
+    for network in ("sr-b", "sr-c"):
+        shutil.rmtree(two / "verdicts" / f"{network}0000" / "validation")
+    for network in ("vanilla-a", "sr-a"):
+        shutil.rmtree(two / "verdicts" / f"{network}0000" / "validation")
+    built(two, "--sweep", "A", "B")
+    assert not (figures / "compared-2.png").exists()
+
+
 @pytest.mark.parametrize("name", ["nowhere", "", "b@d=sr-a0000", "sr-"])
 def test_a_wrong_network_is_an_error(two, name, capsys):
     assert main(["--store", str(two), "--sweep", "A", "--network", name]) == 2
