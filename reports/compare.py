@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from reports import compare_headline, figures
 from reports.compare_queries import Compared
-from reports.compare_tables import member_table, merged, network_tables, pair_table
+from reports.compare_tables import member_tables, merged, network_tables, pair_table
 from reports.compare_wording import headings
 from reports.facts import scale_note
 from reports.plots import compared as plot
@@ -62,7 +62,7 @@ def write_comparison(compared: Compared, folder: Path) -> Path:
         pairs=list(zip(headings(compared.groups), chosen, strict=True)),
         networks=networks,
         chips=[(column - 1, head, values) for column, head, values in everything.chips],
-        members=[member_table(compared, single.label) for single in compared.singles],
+        members=[member_tables(compared, single.label) for single in compared.singles],
         scale_notes=list(dict.fromkeys(filter(None, map(scale_note, compared.studies)))),
     )
     page.write_text(text, encoding="utf-8")

@@ -56,25 +56,26 @@ def pair_table(group: Group, index: int) -> Table:
     )
 
 
-def member_table(compared: Compared, source: str) -> Table:
-    """Every complete set of a single network, attack by attack."""
-    rows: list[tuple[Cell, ...]] = []
+def member_tables(compared: Compared, source: str) -> list[tuple[str, Table]]:
+    """Every complete set of a single network, attack by attack, under its heading."""
     titles = dict(zip((g.terms for g in compared.groups), headings(compared.groups), strict=True))
+    found = []
     for label, terms, result in compared.sets:
         if label != source:
             continue
-        where = _text(titles[terms])
-        for name in map(str, result.outcomes.columns):
-            what = "no attack" if name == CLEAN else name
-            rows.append((where, _text(what), *_accuracy(result.member(name))))
-        rows.append((where, _text("all of them"), *_accuracy(result.robust)))
-    return Table(
-        name=f"members-{compared.sources.index(source)}",
-        title=f"{source}, attack by attack",
-        heads=("Judged on", "Attack", "Accuracy %", "n"),
-        rows=tuple(rows),
-        numeric=frozenset({2, 3}),
-    )
+        rows = [
+            (_text("no attack" if name == CLEAN else name), *_accuracy(result.member(name)))
+            for name in map(str, result.outcomes.columns)
+        ]
+        table = Table(
+            name=f"members-{compared.sources.index(source)}",
+            title=f"{source}, attack by attack",
+            heads=("Attack", "Accuracy %", "n"),
+            rows=(*rows, (_text("all of them"), *_accuracy(result.robust))),
+            numeric=frozenset({1, 2}),
+        )
+        found.append((titles[terms], table))
+    return found
 
 
 def _by_robust(group: Group) -> list[Entry]:
