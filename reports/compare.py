@@ -1,7 +1,7 @@
 """Renders several studies and single networks as one self-contained HTML page."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -61,7 +61,10 @@ def write_comparison(compared: Compared, folder: Path) -> Path:
         figures=drawn,
         pairs=list(zip(headings(compared.groups), chosen, strict=True)),
         networks=networks,
-        chips=[(column - 1, head, values) for column, head, values in everything.chips],
+        chips=[
+            (column - 1, head, sorted(values, key=_given(compared)))
+            for column, head, values in everything.chips
+        ],
         members=[member_tables(compared, single.label) for single in compared.singles],
         scale_notes=list(dict.fromkeys(filter(None, map(scale_note, compared.studies)))),
     )
@@ -80,6 +83,12 @@ def _drawn(compared: Compared) -> list[Drawn]:
             )
             if len(group.entries) > 1
         ]
+
+
+def _given(compared: Compared) -> Callable[[str], int]:
+    """Sorts studies as they were given, and leaves other values in their order."""
+    order = {study.name: index for index, study in enumerate(compared.studies)}
+    return lambda value: order.get(value, len(order))
 
 
 def _about(study: Study) -> tuple[str, str]:

@@ -48,7 +48,7 @@ def draw(group: Group, styles: dict[str, tuple[Look, str]], name: str, title: st
         tips[f"point-{index}"] = _tip(entry, group, entry in fronts[entry.source])
         _mark(ax, entry, styles[entry.source][0], f"point-{index}",
               notable=entry in fronts[entry.source],
-              shrink=0.62 ** (drawn[entry.fingerprint] - 1))  # fmt: skip
+              shrink=0.62 ** (drawn[entry.fingerprint] - 1), crowd=len(group.entries))  # fmt: skip
     _finish(ax, group, styles, fronts)
     return Drawn(
         name=name,
@@ -64,7 +64,7 @@ def _mark(ax: Any, entry: Entry, look: Look, gid: str, *, notable: bool, shrink:
     """A network that stands in several studies is drawn for each, one within the other."""
     clean, robust = entry.clean, entry.robust
     x, y = clean.value, robust.value
-    faint = 0.5 if notable else 0.15
+    faint = 0.5 if notable else 0.15 * min(1.0, 40 / crowd)
     ax.plot(clean.interval, (y, y), color=look.colour, lw=1, alpha=faint)
     ax.plot((x, x), robust.interval, color=look.colour, lw=1, alpha=faint)
     solid = entry.feasible and entry.believed
