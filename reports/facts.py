@@ -108,10 +108,12 @@ def _attacker(study: Study) -> str:
 
 def _searched(study: Study) -> str:
     parts = [f"{parameter.symbol}: {parameter.extent}" for parameter in study.parameters]
-    searched = len(study.trials) - len(study.baselines)
+    searched = sum(trial.row.role == "searched" for trial in study.trials)
     text = "; ".join(parts) or "no parameter recorded"
     counts = [(searched, "searched trial"), (len(study.baselines), "baseline")]
     told = " and ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts)
+    seeds = study.facts.get("seeds") or 1
+    told += f", {seeds} seeds each of what is reported" if seeds > 1 else ""
     floor = f"; clean accuracy of at least {percent(study.floor)}" if study.floor else ""
     return f"{text}{floor}. {told}, sampler {study.facts.get('sampler') or ABSENT}."
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from reports.plots import front, map, members, sweep, training
+from reports.plots import front, gradients, map, members, sweep, training
 from reports.plots.style import RC, Drawn, Omitted
 from reports.queries import Study
 
@@ -19,6 +19,8 @@ FIGURES: dict[str, Drawing] = {
     "accuracy_by_parameter": sweep.draw_accuracy,
     "gradients_by_parameter": sweep.draw_gradients,
     "map": map.draw,
+    "distribution": gradients.draw_distribution,
+    "heatmaps": gradients.draw_heatmaps,
     "training": training.draw,
     "members": members.draw,
 }

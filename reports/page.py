@@ -11,6 +11,7 @@ from reports.paper_table import paper_table
 from reports.plots.members import member_frame, notable
 from reports.plots.style import Drawn
 from reports.queries import Study, trial_frame
+from reports.replicates import seeds_table
 from reports.wording import radius
 
 _ENVIRONMENT = Environment(
@@ -57,6 +58,7 @@ def _render(study: Study, drawings: list[figures.Shown], svgs: dict[str, str]) -
         figures=[pair for pair in shown if pair[0].name != "front"],
         omitted=[d for d in drawings if not isinstance(d, Drawn)],
         comparisons=tables.comparison_table(study),
+        seeds=seeds_table(study),
         trials=tables.trials_table(study),
         gradients=tables.gradient_table(study),
         failures=tables.failure_table(study),
@@ -82,5 +84,6 @@ def _write_tables(study: Study, folder: Path) -> None:
         tables.gradient_table(study),
         tables.audit_table(study),
         tables.failure_table(study),
+        seeds_table(study),
     ):
         table.frame().to_csv(folder / f"{table.name}.csv", index=False)

@@ -42,6 +42,19 @@ class GradientStats:
     """Fraction of samples with 3 <= ratio <= 3 * l0, as Theorem 4.3 has it for small epsilon."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GradientPictures:
+    """How the components of f_y's gradient are distributed, and some gradients themselves."""
+
+    counts: np.ndarray[Any, Any]
+    """Components of all samples by the bins of `pipeline.metrics.distribution.BIN_EDGES`."""
+    num_samples: int
+    images: np.ndarray[Any, Any]
+    """Shape (k, C, H, W), in [0, 1]: the split's first images."""
+    gradients: np.ndarray[Any, Any]
+    """Of these images, same shape."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AuditCheck:
     """One question of the trust audit, and what was found."""
@@ -78,6 +91,7 @@ class TrialResult:
     gradients: GradientStats | None
     epochs: pd.DataFrame
     audit: AuditResult | None = None
+    pictures: GradientPictures | None = None
 
     @property
     def believed(self) -> bool:
@@ -152,8 +166,17 @@ class Study:
 
     @cached_property
     def judged(self) -> tuple[TrialResult, ...]:
-        """Complete trials with a full set of validation verdicts."""
-        return tuple(t for t in self.trials if t.complete and t.point(SplitName.VALIDATION))
+        """Complete trials with a full set of validation verdicts; replicates choose nothing."""
+        return tuple(
+            trial
+            for trial in self.trials
+            if trial.complete and trial.point(SplitName.VALIDATION) and not trial.row.replicate_of
+        )
+
+    def alike(self, trial: TrialResult) -> tuple[TrialResult, ...]:
+        """The trial and its replicates: complete trainings that differ in the seed alone."""
+        again = [t for t in self.trials if t.row.replicate_of == trial.row.label and t.complete]
+        return (trial, *again)
 
     @cached_property
     def front(self) -> tuple[TrialResult, ...]:
@@ -252,12 +275,31 @@ def _result(root: StorePath, row: TrialRow, suites: dict[str, Suite]) -> TrialRe
     return TrialResult(
         row=row,
         splits={
-            split: judge(store.read_verdicts(root, row.fingerprint, split), suite)
+            split: judge(
+                store.read_verdicts(root, row.fingerprint, split), suite.of(row.fingerprint)
+            )
             for split, suite in suites.items()
         },
         gradients=_gradients(root, row.fingerprint),
         epochs=store.read_epochs(root, row.fingerprint),
         audit=_audit(root, row.fingerprint),
+        pictures=_pictures(root, row.fingerprint),
+    )
+
+
+def _pictures(root: StorePath, fingerprint: str) -> GradientPictures | None:
+    rows, shape = store.read_gradients(root, fingerprint, SplitName.TEST)
+    if rows.empty:
+        return None
+    rows = rows.drop_duplicates("sample", keep="last").sort_values("sample")
+    kept = rows[rows["image"].map(len) > 0]
+    images, gradients = (
+        np.array(kept[name].to_list(), dtype=float).reshape(-1, *shape)
+        for name in ("image", "gradient")
+    )
+    counts = np.stack(rows["counts"].to_list()).sum(axis=0)
+    return GradientPictures(
+        counts=counts, num_samples=len(rows), images=images, gradients=gradients
     )
 
 

@@ -16,6 +16,7 @@ from pipeline.records import Outcome, Phase, TrialRow
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _TRIAL_FIELDS = {field.name for field in dataclasses.fields(TrialRow)}
+GRADIENT_FIELDS = ("sample", "label", "counts", "image", "gradient")
 VERDICT_FIELDS = ("sample", "attack", "oracle", "attack_hash", "robust")
 _FACTS: dict[str, type] = {
     "parameters": dict,
@@ -27,10 +28,18 @@ _FACTS: dict[str, type] = {
     "overrides": list,
 }
 _ROW: dict[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("label", "fingerprint", "role", "strategy", "method", "reason"), str),
+    **dict.fromkeys(("label", "fingerprint", "role", "strategy", "method"), str),
+    **dict.fromkeys(("reason", "replicate_of"), str),
     **dict.fromkeys(("parameters", "config", "metrics"), dict),
     **dict.fromkeys(("training_s", "evaluation_s"), (int, float)),
 }
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    numbers = pa.types.is_list(kind) and kind.value_type
+    return bool(numbers) and bool(pa.types.is_floating(numbers) or pa.types.is_integer(numbers))
+
+
 _AGAIN = "run the sweep again with --resume, which writes it anew"
 _KINDS: dict[str, Callable[[pa.DataType], bool]] = {
     "sample": pa.types.is_integer,
@@ -38,6 +47,7 @@ _KINDS: dict[str, Callable[[pa.DataType], bool]] = {
     "oracle": pa.types.is_string,
     "attack_hash": pa.types.is_string,
     "robust": pa.types.is_boolean,
+    **dict.fromkeys(("counts", "image", "gradient"), _is_list),
 }
 """What the columns that are read hold; every other column of a measurement is a number."""
 
@@ -133,6 +143,26 @@ def read_verdicts(store: StorePath, fingerprint: str, split: str) -> pd.DataFram
 def read_measurements(store: StorePath, fingerprint: str, split: str) -> pd.DataFrame:
     """Per-sample gradient measurements of a network on a split, all columns."""
     return _read_parquet(store / "measurements" / fingerprint / split, None)
+
+
+def read_gradients(
+    store: StorePath, fingerprint: str, split: str
+) -> tuple[pd.DataFrame, tuple[int, ...]]:
+    """How a network's gradients are distributed, and pictures of some: lists a sample.
+
+    Returns:
+        The rows, and the shape (C, H, W) of a flattened picture; empty where nothing is stored.
+    """
+    folder = store / "gradients" / fingerprint / split
+    rows = _read_parquet(folder, GRADIENT_FIELDS)
+    if rows.empty:
+        return rows, ()
+    path = [file for file in folder.glob("*.parquet") if not file.name.startswith(".")][0]
+    told = pq.ParquetFile(pa.BufferReader(path.read_bytes())).schema_arrow.metadata or {}
+    shape = told.get(b"shape", b"").decode().split(",")
+    if not all(part.isdecimal() for part in shape):
+        raise ConfigError(f"{path}: its metadata has no shape; remove it and {_AGAIN}")
+    return rows, tuple(int(part) for part in shape)
 
 
 def read_audit(store: StorePath, fingerprint: str, split: str) -> dict[str, Any] | None:
