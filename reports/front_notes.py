@@ -23,14 +23,25 @@ def uncertain_front(study: Study) -> list[str]:
         named["The chosen setting"] = study.best
     if study.knee is not None and study.knee is not study.best:
         named[f"The point of best trade-off, {study.knee.row.label},"] = study.knee
-    found = study.front_statistics
     return [
-        f"{who} is on the Pareto front with probability {probability(chance)} only, were other "
-        f"validation images of the same kind drawn ({found.num_resamples} paired bootstrap "
-        f"resamples of {found.num_samples} images): its place there is not certain."
+        sentence
         for who, trial in named.items()
-        if found is not None and (chance := study.front_probability(trial)) < SURE
+        if (sentence := _uncertain(study, who, trial, study.front_probability(trial)))
     ]
+
+
+def _uncertain(study: Study, who: str, trial: TrialResult, chance: float) -> str:
+    found = study.front_statistics
+    if found is None or not chance < SURE:
+        return ""
+    place = "is on the Pareto front, but were" if trial in study.front else (
+        "is not on the Pareto front; were"
+    )  # fmt: skip
+    return (
+        f"{who} {place} other validation images of the same kind drawn, it would be there with "
+        f"probability {probability(chance)} ({found.num_resamples} paired bootstrap resamples of "
+        f"{found.num_samples} images)."
+    )
 
 
 def hypervolume_sentence(study: Study) -> str:

@@ -81,13 +81,15 @@ def front_statistics(
     if total == 0:
         return None
     x, y = resampled_counts([*clean, *robust], num_resamples, seed)
-    observed = [np.array([[int(o.sum()) for o in part]], dtype=np.int64) for part in (clean, robust)]
+    observed = [
+        np.array([[int(o.sum()) for o in part]], dtype=np.int64) for part in (clean, robust)
+    ]
     area = float(hypervolumes(*observed)[0]) / total**2
     areas = hypervolumes(x, y) / total**2
     q_low, q_high = np.quantile(areas, [0.025, 0.975])
     members = on_front(x, y)
     edges = np.linspace(x.min(), x.max(), grid)
-    attained = _attained(x, y, members.any(axis=0), edges) / total
+    attained = _attained(x, y, np.asarray(members.any(axis=0)), edges) / total
     return FrontStatistics(
         num_samples=total,
         num_resamples=num_resamples,
@@ -166,4 +168,5 @@ def _attained(
     """10 % and 90 % quantile over resamples of the highest y at or right of each edge."""
     x, y = x[:, ever], y[:, ever]
     best = [np.where(x >= edge, y, 0).max(axis=1) for edge in edges]
-    return np.quantile(np.stack(best), [0.1, 0.9], axis=1, method="inverted_cdf").astype(float)
+    found = np.quantile(np.stack(best), [0.1, 0.9], axis=1, method="inverted_cdf")
+    return np.asarray(found, dtype=np.float64)

@@ -1,7 +1,7 @@
 """Loads a sweep into a frozen `Study`: every number that the report shows comes from here."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 from pipeline.files import StorePath
 from pipeline.records import Outcome, SplitName, TrialRow
 from reports import store
+from reports.evidence import Evidence
 from reports.front_statistics import FrontStatistics, front_statistics
 from reports.fronts import Point, best_above, knee, pareto_front
 from reports.parameters import Parameter, parameters_of, value_of
@@ -79,6 +80,8 @@ class TrialResult:
     gradients: GradientStats | None
     epochs: pd.DataFrame
     audit: AuditResult | None = None
+    evidence: dict[str, Evidence] = field(default_factory=dict)
+    """By split: every stored attack, also those beyond the sweep's suites."""
 
     @property
     def believed(self) -> bool:
@@ -283,6 +286,12 @@ def _result(root: StorePath, row: TrialRow, suites: dict[str, Suite]) -> TrialRe
         gradients=_gradients(root, row.fingerprint),
         epochs=store.read_epochs(root, row.fingerprint),
         audit=_audit(root, row.fingerprint),
+        evidence={
+            split: Evidence(
+                read=partial(store.read_verdicts, root, row.fingerprint, split), suite=suite
+            )
+            for split, suite in suites.items()
+        },
     )
 
 

@@ -95,8 +95,8 @@ def _band(ax: Any, study: Study) -> None:
     if found is None:
         return
     box = ax.get_xlim(), ax.get_ylim()
-    ax.fill_between(found.clean, found.attained_low, found.attained_high, color="#e2e2e2", lw=0,
-                    step="pre", zorder=1, label="fronts of resampled images, 10–90 %")  # fmt: skip
+    ax.fill_between(found.clean, found.attained_low, found.attained_high, color="#ebebeb", lw=0,
+                    step="pre", zorder=1, label="resampled fronts, 10–90 %")  # fmt: skip
     ax.set(xlim=box[0], ylim=box[1])
 
 
