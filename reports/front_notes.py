@@ -1,5 +1,7 @@
 """Plain sentences on how certain the front is."""
 
+import pandas as pd
+
 from reports.queries import Study, TrialResult
 from reports.wording import percent, points
 
@@ -42,6 +44,19 @@ def _uncertain(study: Study, who: str, trial: TrialResult, chance: float) -> str
         f"probability {probability(chance)} ({found.num_resamples} paired bootstrap resamples of "
         f"{found.num_samples} images)."
     )
+
+
+def front_frames(study: Study) -> dict[str, pd.DataFrame]:
+    """By file name: the hypervolume in one row, and the band of resampled fronts; fractions."""
+    found = study.front_statistics
+    if found is None:
+        return {}
+    scalars = ("hypervolume", "low", "high", "bias", "num_samples", "num_resamples")
+    band = {name: getattr(found, name) for name in ("clean", "attained_low", "attained_high")}
+    return {
+        "front_hypervolume": pd.DataFrame([{name: getattr(found, name) for name in scalars}]),
+        "front_band": pd.DataFrame(band),
+    }
 
 
 def hypervolume_sentence(study: Study) -> str:

@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from reports import facts, figures, tables
 from reports.cost_table import cost_table
+from reports.front_notes import front_frames
 from reports.headline import caveats, headline
 from reports.paper_table import paper_table
 from reports.plots.members import member_frame, notable
@@ -79,6 +80,8 @@ def _write_tables(study: Study, folder: Path) -> None:
     trial_frame(study).to_csv(folder / "trials.csv", index=False)
     members = member_frame(study, notable(study), study.reporting_split)
     members.to_csv(folder / "members.csv", index=False)
+    for name, frame in front_frames(study).items():
+        frame.to_csv(folder / f"{name}.csv", index=False)
     for table in (
         tables.comparison_table(study),
         tables.gradient_table(study),

@@ -61,7 +61,7 @@ def draw(study: Study) -> Drawn | Omitted:
     first = data.iloc[0]
     for index, ax in enumerate(axes[: len(shown)]):
         if index + columns >= len(shown):
-            ax.set_xlabel(f"Width of the {first['surrogate']} surrogate (thresholds)")
+            ax.set_xlabel(f"Width of the {first['surrogate']} surrogate (membrane potential)")
             ax.tick_params(labelbottom=True)
         if index % columns == 0:
             ax.set_ylabel(f"Robust accuracy, {first['split']} (%)")
@@ -79,7 +79,8 @@ def draw(study: Study) -> Drawn | Omitted:
         reading=(
             f"A panel a network: share of {count} {first['split']} images that stay correct under "
             f"{first['attack']} through the {first['surrogate']} surrogate of each width, with "
-            "95 % Wilson intervals. Lines are single attacks or unions; lower means a stronger attack. "
+            "95 % Wilson intervals. Lines are single attacks or unions; lower means a stronger "
+            "attack. "
             f"The ensemble is {', '.join(ENSEMBLE)}; everything is every stored attack on these "
             f"images within the evaluation's radius.{left_out(study, shown)}"
         ),
@@ -178,5 +179,7 @@ def _panel(ax: Any, data: pd.DataFrame) -> None:
                 label="one width")  # fmt: skip
     for what, (text, colour, dash) in _LINES.items():
         for value in data.loc[data["what"] == what, "accuracy"]:
-            ax.axhline(value, color=colour, ls=dash, lw=1.6, label=text)
+            # Below the others, whose dashes show where the union of everything is the same.
+            below = what == "everything"
+            ax.axhline(value, color=colour, ls=dash, lw=1.6, label=text, zorder=2 - below)
     ax.set_xlim(left=0)
