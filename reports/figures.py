@@ -8,7 +8,19 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from reports.plots import front, gradients, map, members, sweep, training
+from reports.plots import (
+    breakdown,
+    cost,
+    epsilon,
+    front,
+    gradients,
+    hypervolume,
+    map,
+    members,
+    sweep,
+    training,
+    widths,
+)
 from reports.plots.style import RC, Drawn, Omitted
 from reports.queries import Study
 
@@ -23,6 +35,11 @@ FIGURES: dict[str, Drawing] = {
     "heatmaps": gradients.draw_heatmaps,
     "training": training.draw,
     "members": members.draw,
+    "breakdown": breakdown.draw,
+    "hypervolume": hypervolume.draw,
+    "epsilon": epsilon.draw,
+    "widths": widths.draw,
+    "cost": cost.draw,
 }
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 

@@ -1,7 +1,7 @@
 """Loads a sweep into a frozen `Study`: every number that the report shows comes from here."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,11 @@ import pandas as pd
 from pipeline.files import StorePath
 from pipeline.records import Outcome, SplitName, TrialRow
 from reports import store
+from reports.evidence import Evidence
+from reports.front_statistics import FrontStatistics, front_statistics
 from reports.fronts import Point, best_above, knee, pareto_front
 from reports.parameters import Parameter, parameters_of, value_of
-from reports.statistics import Comparison, compare, holm
+from reports.statistics import Comparison, Outcomes, compare, holm
 from reports.unions import Accuracy, SplitResult, Suite, judge, suite_from
 
 GRADIENTS = (
@@ -92,6 +94,8 @@ class TrialResult:
     epochs: pd.DataFrame
     audit: AuditResult | None = None
     pictures: GradientPictures | None = None
+    evidence: dict[str, Evidence] = field(default_factory=dict)
+    """By split: every stored attack, also those beyond the sweep's suites."""
 
     @property
     def believed(self) -> bool:
@@ -204,6 +208,30 @@ class Study:
         return None if index is None else trials[index]
 
     @cached_property
+    def front_statistics(self) -> FrontStatistics | None:
+        """How certain the front is; None where no feasible trial was judged."""
+        trials = self._resampled
+        clean = [_outcome(trial, SplitName.VALIDATION, attacked=False) for trial in trials]
+        robust = [_outcome(trial, SplitName.VALIDATION, attacked=True) for trial in trials]
+        return front_statistics(clean, robust)
+
+    def front_probability(self, trial: TrialResult) -> float:
+        """Probability that the trial lies on the front; NaN where it cannot, or was not judged."""
+        found = self.front_statistics
+        for rival, value in zip(self._resampled, found.probabilities if found else (), strict=True):
+            if rival is trial:
+                return value
+        return np.nan
+
+    @cached_property
+    def _resampled(self) -> tuple[TrialResult, ...]:
+        """Feasible judged trials that have as many samples as the largest."""
+        sizes = [_outcome(t, SplitName.VALIDATION, attacked=False).size for t in self.judged]
+        largest = max(sizes, default=0)
+        sized = zip(self.judged, sizes, strict=True)
+        return tuple(trial for trial, size in sized if trial.row.feasible and size == largest)
+
+    @cached_property
     def reporting_split(self) -> str:
         """Test where the best trial, or without one a baseline, was judged; else validation."""
         candidates = [self.best] if self.best else [b for b in self.baselines if b.complete]
@@ -284,6 +312,13 @@ def _result(root: StorePath, row: TrialRow, suites: dict[str, Suite]) -> TrialRe
         epochs=store.read_epochs(root, row.fingerprint),
         audit=_audit(root, row.fingerprint),
         pictures=_pictures(root, row.fingerprint),
+        evidence={
+            split: Evidence(
+                read=partial(store.read_verdicts, root, row.fingerprint, split),
+                suite=suite.of(row.fingerprint),
+            )
+            for split, suite in suites.items()
+        },
     )
 
 
@@ -350,14 +385,15 @@ def _points(trials: Any) -> tuple[list[TrialResult], list[Point]]:
 
 
 def _compared(first: TrialResult, second: TrialResult, split: str, *, attacked: bool) -> Comparison:
-    outcomes = []
-    for trial in (first, second):
-        result = trial.splits[split]
-        assert result is not None
-        outcome = result.survivors if attacked else result.correct
-        assert outcome is not None
-        outcomes.append(outcome)
-    return compare(outcomes[0], outcomes[1])
+    return compare(*(_outcome(trial, split, attacked=attacked) for trial in (first, second)))
+
+
+def _outcome(trial: TrialResult, split: str, *, attacked: bool) -> Outcomes:
+    result = trial.splits[split]
+    assert result is not None
+    outcome = result.survivors if attacked else result.correct
+    assert outcome is not None
+    return outcome
 
 
 def _flat(study: Study, trial: TrialResult) -> dict[str, Any]:
@@ -383,6 +419,7 @@ def _flat(study: Study, trial: TrialResult) -> dict[str, Any]:
     flat |= {name: means.get(name, np.nan) for name in GRADIENTS}
     flat |= {
         "front": any(trial is member for member in study.front),
+        "front_probability": study.front_probability(trial),
         "feasible": row.feasible,
         "audit": trial.audit.status if trial.audit else "",
         "outcome": str(row.outcome or "not finished"),

@@ -18,6 +18,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _TRIAL_FIELDS = {field.name for field in dataclasses.fields(TrialRow)}
 GRADIENT_FIELDS = ("sample", "label", "counts", "image", "gradient")
 VERDICT_FIELDS = ("sample", "attack", "oracle", "attack_hash", "robust")
+OPTIONAL_FIELDS = ("epsilon", "attacked", "num_forward", "num_backward")
+"""Columns of a verdict that older stores may lack."""
 _FACTS: dict[str, type] = {
     "parameters": dict,
     "constraints": dict,
@@ -136,8 +138,9 @@ def read_epochs(store: StorePath, fingerprint: str) -> pd.DataFrame:
 
 
 def read_verdicts(store: StorePath, fingerprint: str, split: str) -> pd.DataFrame:
-    """Per-sample verdicts of a network on a split: the columns `VERDICT_FIELDS`."""
-    return _read_parquet(store / "verdicts" / fingerprint / split, VERDICT_FIELDS)
+    """Per-sample verdicts of a network on a split: `VERDICT_FIELDS`, and what else is stored."""
+    folder = store / "verdicts" / fingerprint / split
+    return _read_parquet(folder, VERDICT_FIELDS, OPTIONAL_FIELDS)
 
 
 def read_measurements(store: StorePath, fingerprint: str, split: str) -> pd.DataFrame:
@@ -204,13 +207,15 @@ def _read_json(path: StorePath) -> Any:
         raise ConfigError(f"{path}: expected JSON: {error}") from error
 
 
-def _read_parquet(folder: StorePath, columns: tuple[str, ...] | None) -> pd.DataFrame:
+def _read_parquet(
+    folder: StorePath, columns: tuple[str, ...] | None, optional: tuple[str, ...] = ()
+) -> pd.DataFrame:
     files = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
     frames: list[pd.DataFrame] = []
     for path in files:
         try:
             file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
-            table = file.read(columns=list(columns) if columns else None)
+            table = file.read(columns=[*columns, *optional] if columns else None)
         except (pa.ArrowException, OSError) as error:
             raise ConfigError(f"{path}: not a readable Parquet file: {error}") from error
         if columns and not set(columns) <= set(table.column_names):

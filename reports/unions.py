@@ -81,6 +81,10 @@ class SplitResult:
     """True where the sample survives; rows are samples, columns the complete members."""
     gaps: tuple[str, ...]
     """One line for each member without a full set of verdicts."""
+    forward: float = np.nan
+    """Forward passes a sample that the suite took; NaN where not stored or incomplete."""
+    backward: float = np.nan
+    """Backward passes a sample."""
 
     @property
     def clean(self) -> Accuracy | None:
@@ -154,11 +158,23 @@ def judge(rows: pd.DataFrame, suite: Suite) -> SplitResult | None:
         if counts[name] < expected and name not in gaps
     }
     complete = [name for name in wanted if name not in gaps]
+    counted = {} if gaps else _passes(rows, expected)
     return SplitResult(
         expected=expected,
         outcomes=survives[complete].astype(bool),
         gaps=tuple(gaps[name] for name in wanted if name in gaps),
+        **counted,
     )
+
+
+def _passes(rows: pd.DataFrame, expected: int) -> dict[str, float]:
+    """Passes a sample, summed over members and restarts, where every row has them."""
+    columns = {"forward": "num_forward", "backward": "num_backward"}
+    return {
+        kind: float(rows[column].sum(skipna=False)) / expected
+        for kind, column in columns.items()
+        if column in rows
+    }
 
 
 def _of_one_version(rows: pd.DataFrame, suite: Suite) -> tuple[pd.DataFrame, dict[str, str]]:
