@@ -1,18 +1,28 @@
-"""Builds the report of a sweep: python -m reports.build [--store DIR] [--sweep N ...]."""
+"""Builds reports: python -m reports.build [--store DIR] [--sweep N ...] [--network N ...].
+
+Each sweep gets a page; several, or single networks beside them, get one more that compares them.
+"""
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.console import parse, place, printable
 from pipeline.errors import ConfigError
 from pipeline.files import StorePath, local_folder
 from pipeline.object_path import ObjectPath
+from reports.compare import folder_name, write_comparison
+from reports.compare_queries import load_comparison
 from reports.page import write_page
 from reports.paper_page import write_paper_page
-from reports.queries import load_study
+from reports.queries import Study, load_study
+from reports.single import Single, find_network
 from reports.store import checked_name, read_sweep, sweep_names
+
+
+class NothingToCompare(ConfigError):
+    """Too little was judged; the pages of the sweeps themselves are written all the same."""
 
 
 def build_report(store: StorePath, name: str, out: Path | None = None) -> Path:
@@ -32,12 +42,29 @@ def build_report(store: StorePath, name: str, out: Path | None = None) -> Path:
         ConfigError: If the sweep is absent or one of its files cannot be read.
     """
     checked_name(name)
-    study = load_study(store, name)
-    folder = out if out is not None else local_folder(store) / "reports" / name
-    page = write_page(study, _made(folder))
-    if out is None:
-        _copied(store, folder, name)
-    return page
+    return _write(load_study(store, name), store, out)
+
+
+def build_comparison(
+    store: StorePath, studies: Sequence[Study], singles: Sequence[Single], out: Path | None = None
+) -> Path:
+    """Write the page that compares studies and single networks, with its figures and tables.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        NothingToCompare: Fewer than two of them have a complete set of verdicts.
+        ConfigError: A file of the store cannot be read.
+    """
+    compared = load_comparison(store, studies, singles)
+    if len(compared.sources) - len(compared.empty) < min(2, len(compared.sources)):
+        raise NothingToCompare(
+            f"no page that compares: {' and '.join(compared.empty)} without a complete set of "
+            "verdicts"
+        )
+    name = folder_name(compared.sources)
+    return _published(store, name, out, lambda folder: write_comparison(compared, folder))
 
 
 def build_paper(store: StorePath, out: Path | None = None) -> Path:
@@ -48,54 +75,72 @@ def build_paper(store: StorePath, out: Path | None = None) -> Path:
     """
     names = sweep_names(store)
     wanted = [name for name in names if read_sweep(store, name).get("paper")]
-    folder = out if out is not None else local_folder(store) / "reports" / "paper"
-    page = write_paper_page([load_study(store, name) for name in wanted], _made(folder))
-    if out is None:
-        _copied(store, folder, "paper")
-    return page
+    studies = [load_study(store, name) for name in wanted]
+    return _published(store, "paper", out, lambda folder: write_paper_page(studies, folder))
 
 
-def _made(folder: Path) -> Path:
-    """The folder, made if absent.
+def _write(study: Study, store: StorePath, out: Path | None) -> Path:
+    return _published(store, study.name, out, lambda folder: write_page(study, folder))
 
-    Raises:
-        ConfigError: It cannot be made.
-    """
+
+def _published(
+    store: StorePath, name: str, out: Path | None, write: Callable[[Path], Path]
+) -> Path:
+    """Have a page written to its folder, and copied to where the store is; returns its path."""
+    folder = out if out is not None else local_folder(store) / "reports" / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{folder}: cannot be made a folder ({error}); give another --out"
         ) from None
-    return folder
-
-
-def _copied(store: StorePath, folder: Path, name: str) -> None:
-    """Copy a report's files into the store, where that is an object store."""
-    if isinstance(store, ObjectPath):
+    page = write(folder)
+    if out is None and isinstance(store, ObjectPath):
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             copy = store / "reports" / name / file.relative_to(folder).as_posix()
             copy.write_bytes(file.read_bytes())
+    return page
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Build the report of each sweep asked for; the last line printed is a page's path."""
+    """Build what is asked for; the last line printed is a page's path."""
     options = parse(_parser(), arguments)
+    store, out = options.store, options.out
     try:
         if options.paper:
-            print(build_paper(options.store, options.out))  # noqa: T201
+            print(build_paper(store, out))  # noqa: T201
             return 0
-        names = options.sweep or [_only_sweep(options.store)]
-        for name in names:
-            out = options.out
-            if out is not None and len(names) > 1:
-                out = out / checked_name(name)
-            page = build_report(options.store, name, out)
+        singles = [find_network(store, text) for text in options.network]
+        names = list(dict.fromkeys(options.sweep or ([] if singles else [_only_sweep(store)])))
+        _check_distinct([*names, *(single.label for single in singles)])
+        checked = [checked_name(name) for name in names]
+        parts = len(names) + len(singles)
+        studies = []
+        for name in checked:
+            study = load_study(store, name)
+            page = _write(study, store, out / name if out is not None and parts > 1 else out)
             print(page)  # noqa: T201
+            studies.append(study)
+        if parts > 1 or singles:
+            shown = [*names, *(single.label for single in singles)]
+            if out is not None and parts > 1:
+                out = out / folder_name(shown)
+            print(build_comparison(store, studies, singles, out))  # noqa: T201
+    except NothingToCompare as error:
+        print(printable(str(error)), file=sys.stderr)  # noqa: T201
+        return 0 if names else 2
     except ConfigError as error:
         print(printable(str(error)), file=sys.stderr)  # noqa: T201
         return 2
     return 0
+
+
+def _check_distinct(labels: Sequence[str]) -> None:
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ConfigError(
+                f"--network: '{label}' names two things; give one a label, --network LABEL=..."
+            )
 
 
 def _only_sweep(store: StorePath) -> str:
@@ -118,13 +163,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--store", type=place, default=Path("runs"), metavar="DIR",
                         help="where the sweep wrote to, a folder or s3://bucket/prefix "
                         "(default: runs)")  # fmt: skip
-    parser.add_argument("--sweep", nargs="+", metavar="N",
-                        help="sweeps to report; one page each (default: the only one)")  # fmt: skip
+    parser.add_argument("--sweep", nargs="+", action="extend", metavar="N",
+                        help="sweeps to report; one page each, and for several one that compares "
+                        "them (default: the only one)")  # fmt: skip
+    parser.add_argument("--network", action="append", default=[], metavar="[LABEL=]N",
+                        help="a network judged by pipeline.evaluate, to be compared too: its "
+                        "fingerprint, the beginning of it, or its checkpoint's folder; "
+                        "repeatable")  # fmt: skip
     parser.add_argument("--paper", action="store_true",
                         help="one page of the paper's tables and figures, from all sweeps of the "
                         "store that repeat a part of it")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR",
-                        help="where to write (default: STORE/reports/N)")  # fmt: skip
+                        help="where to write (default: STORE/reports/N; a comparison's is "
+                        "named by all, such as A+B)")  # fmt: skip
     return parser
 
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports import facts, figures, tables
@@ -13,16 +12,9 @@ from reports.paper_table import paper_table
 from reports.plots.members import member_frame, notable
 from reports.plots.style import Drawn
 from reports.queries import Study, trial_frame
+from reports.rendering import ENVIRONMENT
 from reports.replicates import seeds_table
 from reports.wording import radius
-
-_ENVIRONMENT = Environment(
-    loader=PackageLoader("reports"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 
 
 def write_page(study: Study, folder: Path) -> Path:
@@ -47,7 +39,7 @@ def write_page(study: Study, folder: Path) -> Path:
 
 def _render(study: Study, drawings: list[figures.Shown], svgs: dict[str, str]) -> str:
     shown = [(d, Markup(svgs[d.name])) for d in drawings if isinstance(d, Drawn)]
-    return _ENVIRONMENT.get_template("page.html.j2").render(
+    return ENVIRONMENT.get_template("page.html.j2").render(
         name=study.name,
         description=str(study.facts.get("description") or ""),
         labels=facts.labels(study),

@@ -310,7 +310,7 @@ def _result(root: StorePath, row: TrialRow, suites: dict[str, Suite]) -> TrialRe
         },
         gradients=_gradients(root, row.fingerprint),
         epochs=store.read_epochs(root, row.fingerprint),
-        audit=_audit(root, row.fingerprint),
+        audit=audit_of(root, row.fingerprint),
         pictures=_pictures(root, row.fingerprint),
         evidence={
             split: Evidence(
@@ -338,7 +338,8 @@ def _pictures(root: StorePath, fingerprint: str) -> GradientPictures | None:
     )
 
 
-def _audit(root: StorePath, fingerprint: str) -> AuditResult | None:
+def audit_of(root: StorePath, fingerprint: str) -> AuditResult | None:
+    """The trust audit of a network, on test images where there is one; None without any."""
     for split in (SplitName.TEST, SplitName.VALIDATION):
         found = store.read_audit(root, fingerprint, split)
         if found is not None:

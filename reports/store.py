@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -52,6 +52,8 @@ _KINDS: dict[str, Callable[[pa.DataType], bool]] = {
     **dict.fromkeys(("counts", "image", "gradient"), _is_list),
 }
 """What the columns that are read hold; every other column of a measurement is a number."""
+BLOCK_FACTS = ("revision", "device", "torch", "precision", "platform", "checkpoint_sha256")
+"""What a file of verdicts says of all its rows."""
 
 
 def checked_name(name: str, what: str = "sweep name") -> str:
@@ -143,6 +145,26 @@ def read_verdicts(store: StorePath, fingerprint: str, split: str) -> pd.DataFram
     return _read_parquet(folder, VERDICT_FIELDS, OPTIONAL_FIELDS)
 
 
+def read_rows(store: StorePath, fingerprint: str, split: str) -> pd.DataFrame:
+    """Per-sample verdicts with all their columns, and with their files' `BLOCK_FACTS` as text."""
+    return _read_parquet(store / "verdicts" / fingerprint / split, None, about=BLOCK_FACTS)
+
+
+def judged_networks(store: StorePath) -> list[str]:
+    """Fingerprints of the networks that have verdicts, sorted."""
+    try:
+        return sorted({path.parent.parent.name for path in (store / "verdicts").glob("*/*/*")})
+    except (OSError, ValueError):  # no folder, and none that could be one
+        return []
+
+
+def read_config(store: StorePath, fingerprint: str) -> dict[str, Any]:
+    """The configuration that a network was trained with; empty for a network of another origin."""
+    path = store / "trials" / fingerprint / "config.json"
+    found = _read_json(path) if path.is_file() else {}
+    return found if isinstance(found, dict) else {}
+
+
 def read_measurements(store: StorePath, fingerprint: str, split: str) -> pd.DataFrame:
     """Per-sample gradient measurements of a network on a split, all columns."""
     return _read_parquet(store / "measurements" / fingerprint / split, None)
@@ -208,7 +230,10 @@ def _read_json(path: StorePath) -> Any:
 
 
 def _read_parquet(
-    folder: StorePath, columns: tuple[str, ...] | None, optional: tuple[str, ...] = ()
+    folder: StorePath,
+    columns: tuple[str, ...] | None,
+    optional: tuple[str, ...] = (),
+    about: Sequence[str] = (),
 ) -> pd.DataFrame:
     files = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
     frames: list[pd.DataFrame] = []
@@ -222,7 +247,9 @@ def _read_parquet(
             missing = ", ".join(sorted(set(columns) - set(table.column_names)))
             raise ConfigError(f"{path}: verdict columns are missing: {missing}")
         _check_types(path, table.schema)
-        frames.append(table.to_pandas())
+        known = table.schema.metadata or {}
+        facts = {name: known.get(name.encode(), b"").decode(errors="replace") for name in about}
+        frames.append(table.to_pandas().assign(**facts))
     if not frames:
         return pd.DataFrame(columns=list(columns or ("sample",)))
     return pd.concat(frames, ignore_index=True)

@@ -39,6 +39,17 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     numeric: frozenset[int] = frozenset()
     """Positions of the columns that hold numbers."""
+    filtered: tuple[int, ...] = ()
+    """Positions of the columns whose values can be chosen from, to show some rows only."""
+
+    @property
+    def chips(self) -> list[tuple[int, str, list[str]]]:
+        """Position, head and values of the filtered columns that hold more than one value."""
+        found = [
+            (i, self.heads[i], list(dict.fromkeys(str(row[i].sort) for row in self.rows)))
+            for i in self.filtered
+        ]
+        return [chip for chip in found if len(chip[2]) > 1]
 
     def frame(self) -> pd.DataFrame:
         """What the cells are sorted by: full precision, accuracies and differences as fractions."""
@@ -58,7 +69,14 @@ def trials_table(study: Study) -> Table:
     rows = [_trial_row(study, trial, splits) for trial in study.trials]
     numeric = frozenset(range(2, len(heads) - 1))
     title = "All trials"
-    return Table(name="trials", title=title, heads=tuple(heads), rows=tuple(rows), numeric=numeric)
+    return Table(
+        name="trials",
+        title=title,
+        heads=tuple(heads),
+        rows=tuple(rows),
+        numeric=numeric,
+        filtered=(1,),
+    )
 
 
 def comparison_table(study: Study) -> Table:

@@ -1,0 +1,152 @@
+"""The tables of a comparison: all networks in their groups, pairs, and single networks' members."""
+
+from dataclasses import replace
+
+from reports.compare_queries import ALONE, LAST, Compared, Entry, Group, Pair
+from reports.compare_wording import chosen_by, headings, of_entry
+from reports.parameters import is_number, number
+from reports.tables import Cell, Table
+from reports.unions import CLEAN, Accuracy
+from reports.wording import duration, interval, p_value
+
+_DASH = "–"
+_HEADS = (
+    *("Network", "Study", "Strategy", "λ", "Clean %", "Robust %", "Against the highest", "n"),
+    *("Audit", "Training"),
+)
+
+
+def network_tables(compared: Compared) -> list[tuple[str, Table]]:
+    """A table for each group, under its heading: rows of one may be compared with each other."""
+    return [
+        (
+            heading,
+            Table(
+                name="networks",
+                title="All networks",
+                heads=_HEADS,
+                rows=tuple(_row(entry, group) for entry in _by_robust(group)),
+                numeric=frozenset({3, 4, 5, 6, 7, 9}),
+                filtered=(1, 2),
+            ),
+        )
+        for heading, group in zip(headings(compared.groups), compared.groups, strict=True)
+    ]
+
+
+def merged(tables: list[tuple[str, Table]]) -> Table:
+    """All rows in one table, with the group as the first column."""
+    first = tables[0][1]
+    rows = tuple((Cell(text=h, sort=h), *row) for h, table in tables for row in table.rows)
+    return replace(first, heads=("Judged on", *first.heads), rows=rows,
+                   filtered=tuple(i + 1 for i in first.filtered))  # fmt: skip
+
+
+def pair_table(group: Group, index: int) -> Table:
+    """What the studies chose and the single networks, two by two, on the same images."""
+    return Table(
+        name=f"pairs-{index}",
+        title="Chosen settings and single networks, pair by pair",
+        heads=(
+            *("First", "Second", "Images", "Robust, difference in points", "Adjusted p"),
+            *("Clean, difference in points", "Robust accuracy"),
+        ),
+        rows=tuple(_pair(pair) for pair in group.choices),
+        numeric=frozenset({2, 3, 4, 5}),
+    )
+
+
+def member_table(compared: Compared, source: str) -> Table:
+    """Every complete set of a single network, attack by attack."""
+    rows: list[tuple[Cell, ...]] = []
+    for heading, group in zip(headings(compared.groups), compared.groups, strict=True):
+        for entry in group.entries:
+            if entry.source != source or entry.result is None:
+                continue
+            for name in entry.result.outcomes.columns:
+                accuracy = entry.result.member(str(name))
+                what = "no attack" if name == CLEAN else str(name)
+                rows.append((_text(heading), _text(what), *_accuracy(accuracy)))
+            rows.append((_text(heading), _text("all of them"), *_accuracy(entry.robust)))
+    return Table(
+        name=f"members-{compared.sources.index(source)}",
+        title=f"{source}, attack by attack",
+        heads=("Judged on", "Attack", "Accuracy %", "n"),
+        rows=tuple(rows),
+        numeric=frozenset({2, 3}),
+    )
+
+
+def _by_robust(group: Group) -> list[Entry]:
+    return sorted(group.entries, key=lambda e: (-e.robust.value, -e.clean.value))
+
+
+def _row(entry: Entry, group: Group) -> tuple[Cell, ...]:
+    notes = [] if entry.selection == LAST else [chosen_by(entry)]
+    notes += ["chosen by its study"] if entry.chosen and entry.study != ALONE else []
+    notes += [] if entry.feasible else ["breaks a constraint"]
+    weight, seconds = entry.sparsity_weight, entry.training_s
+    audit = entry.audit
+    return (
+        Cell(text=entry.label, sort=entry.label, note="; ".join(notes)),
+        _text(entry.study),
+        _text(entry.strategy),
+        Cell(text=number(weight), sort=float(weight)) if is_number(weight) else _NONE,
+        _accuracy(entry.clean)[0],
+        _accuracy(entry.robust)[0],
+        _against(entry, group),
+        _accuracy(entry.robust)[1],
+        _text(audit.status) if audit else Cell(text="none", sort=""),
+        _NONE if not seconds else Cell(text=duration(seconds), sort=seconds),
+    )
+
+
+def _against(entry: Entry, group: Group) -> Cell:
+    if entry is group.leader:
+        return Cell(text="highest" if len(group.entries) > 1 else "alone here", sort=0.0)
+    own = (pair for pair in group.behind if pair.first.fingerprint == entry.fingerprint)
+    pair = next(own, None)
+    if pair is None:
+        return Cell(text="same network", sort=0.0) if group.leader else _NONE
+    cell = _difference(pair.robust.difference, pair.robust.low, pair.robust.high)
+    verdict = "" if pair.distinguishable else "; not distinguishable"
+    if not group.ranked(entry):
+        verdict += "; not ranked"
+    return replace(cell, note=f"{cell.note}{verdict}")
+
+
+def _pair(pair: Pair) -> tuple[Cell, ...]:
+    robust, clean = pair.robust, pair.clean
+    verdict = "not distinguishable"
+    if pair.distinguishable:
+        verdict = "the first is higher" if robust.difference > 0 else "the second is higher"
+    return (
+        _text(of_entry(pair.first)),
+        _text(of_entry(pair.second)),
+        Cell(text=str(robust.total), sort=robust.total),
+        _difference(robust.difference, robust.low, robust.high),
+        Cell(text=p_value(pair.adjusted_p), sort=pair.adjusted_p),
+        _difference(clean.difference, clean.low, clean.high),
+        _text(verdict),
+    )
+
+
+def _difference(value: float, low: float, high: float) -> Cell:
+    signed = f"{100 * value:+.1f}".replace("-", "−")
+    bounds = f"{100 * low:+.1f} to {100 * high:+.1f}".replace("-", "−")
+    return Cell(text=signed, sort=value, note=bounds)
+
+
+def _accuracy(accuracy: Accuracy | None) -> tuple[Cell, Cell]:
+    if accuracy is None:
+        return _NONE, _NONE
+    note = interval(*accuracy.interval)
+    shown = Cell(text=f"{100 * accuracy.value:.1f}", sort=accuracy.value, note=note)
+    return shown, Cell(text=str(accuracy.total), sort=accuracy.total)
+
+
+def _text(text: str) -> Cell:
+    return Cell(text=text, sort=text)
+
+
+_NONE = Cell(text=_DASH, sort="")
