@@ -302,7 +302,7 @@ def test_cost_by_hand(rich_store):
     row = {head: cell for head, cell in zip(table.heads, table.rows[1], strict=True)}
     assert row["Seconds an epoch, median"].text == "5"
     assert row["Seconds an epoch, median"].note == "4.5–5.5"
-    assert row["Times no defence"].text == "2.5"
+    assert row["Ratio to no defence"].text == "2.5"
     assert cost.draw(study).figure.axes[0].get_xlabel() == "Seconds an epoch"
 
 
