@@ -68,6 +68,6 @@ def hypervolume_sentence(study: Study) -> str:
         f"The validation front dominates {percent(found.hypervolume)} of the square from 0 to "
         f"100{NBSP}% in both accuracies (95{NBSP}% interval "
         f"{interval(found.low, found.high)}). The best of many looks better than it is: of that, "
-        f"the bootstrap puts {points(found.bias)} points down to chance, and the interval takes "
-        "them off."
+        f"the bootstrap puts {points(max(found.bias, 0.0))} points down to chance, and the "
+        "interval takes them off."
     )
