@@ -11,7 +11,7 @@ _HEADS = {
     "networks": "Networks",
     "epochs": "Epochs",
     "median_s": "Seconds an epoch, median",
-    "ratio": "Times no defence",
+    "ratio": "Ratio to no defence",
     "forward": "Forward passes an image",
     "backward": "Backward passes an image",
 }

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from reports.queries import Study, TrialResult
-from reports.wording import percent, points
+from reports.wording import NBSP, interval, percent, points
 
 SURE = 0.8
 """Probability from which a place on the front is not remarked upon."""
@@ -66,7 +66,8 @@ def hypervolume_sentence(study: Study) -> str:
         return ""
     return (
         f"The validation front dominates {percent(found.hypervolume)} of the square from 0 to "
-        f"100 % in both accuracies (95 % interval {100 * found.low:.1f}–{100 * found.high:.1f}). "
-        "The best of many looks better than it is: of that, the bootstrap puts "
-        f"{points(found.bias)} points down to chance, and the interval takes them off."
+        f"100{NBSP}% in both accuracies (95{NBSP}% interval "
+        f"{interval(found.low, found.high)}). The best of many looks better than it is: of that, "
+        f"the bootstrap puts {points(max(found.bias, 0.0))} points down to chance, and the "
+        "interval takes them off."
     )

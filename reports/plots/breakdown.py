@@ -55,9 +55,9 @@ def draw(study: Study) -> Drawn | Omitted:
     ax.set_xlim(0, len(names))
     ax.set_ylim(len(labels), 0)
     ax.set_yticks(np.arange(len(labels)) + 0.5, labels)
-    ax.set_xticks(
-        np.arange(len(names)) + 0.5, names, rotation=30, ha="left", rotation_mode="anchor"
-    )
+    turned = max(map(len, names)) > 9
+    ax.set_xticks(np.arange(len(names)) + 0.5, names, rotation=30 if turned else 0,
+                  ha="left" if turned else "center", rotation_mode="anchor")  # fmt: skip
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
     for spine in ax.spines.values():

@@ -42,7 +42,7 @@ def draw(study: Study) -> Drawn | Omitted:
         title=TITLE,
         reading=(
             "Marks are medians over all epochs of all networks of a strategy, thick bars the "
-            "middle half, thin lines the whole range; behind them the median and how many times "
+            "middle half, thin lines the whole range; beside them the median and how many times "
             "that of training without a defence it is. Networks trained at the same time share "
             "the machine, which lengthens epochs."
         ),

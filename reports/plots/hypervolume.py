@@ -41,9 +41,8 @@ def draw(study: Study) -> Drawn | Omitted:
         ax.plot([], [], "o", color=GREY, markerfacecolor="white", label="adds no point")
     found = study.front_statistics
     if found is not None:
-        low, high = found.hypervolume - found.low, found.high - found.hypervolume
-        ax.errorbar(x[-1] * 1.03, found.hypervolume, [[max(low, 0.0)], [max(high, 0.0)]],
-                    color="#222222", marker="_", capsize=4, lw=1.4,
+        middle, half = (found.high + found.low) / 2, (found.high - found.low) / 2
+        ax.errorbar(x[-1] * 1.03, middle, half, color="#222222", capsize=4, lw=1.4, ls="none",
                     label="at the end, 95 % interval")  # fmt: skip
     ax.set_xlabel("Seconds of training and evaluation, summed over trials")
     ax.set_ylabel("Area under the front (% of the square)")

@@ -94,7 +94,9 @@ def member_frame(study: Study, trials: list[TrialResult], split: str) -> pd.Data
         cells = [(name, result.member(name)) for name in ("clean", *study.suites[split].members)]
         for name, cell in [*cells, ("all of them", result.robust)]:
             low, high = cell.interval if cell else (np.nan, np.nan)
-            alone = result.broken_only_by(name)
+            # Of a chain, whose members saw only what was left, it is not known.
+            chained = study.suites[split].survivors_only
+            alone = None if chained else result.broken_only_by(name)
             rows.append(
                 {
                     "label": trial.row.label,
