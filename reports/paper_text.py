@@ -11,6 +11,8 @@ from reports.tables import Cell as Shown
 from reports.tables import Table
 
 DASH = "–"
+WHOSE = "Number"
+"""Head of the column that says whose number a line has."""
 OURS, VARIANT, PAPER, DIFFERENCE = (
     "ours",
     "ours, epoch chosen on test images",
@@ -42,7 +44,7 @@ def as_table(table: PaperTable) -> Table:
     return Table(
         name=table.name,
         title=table.title,
-        heads=(*table.stub, "", *table.heads),
+        heads=(*table.stub, WHOSE, *table.heads),
         rows=tuple(rows),
         numeric=frozenset(range(stub, stub + len(table.heads))),
     )
@@ -50,7 +52,7 @@ def as_table(table: PaperTable) -> Table:
 
 def markdown(table: PaperTable) -> str:
     """The table as GitHub shows it, with its notes."""
-    heads = [*table.stub, "", *table.heads]
+    heads = [*table.stub, WHOSE, *table.heads]
     lines = [f"**{table.title}** ({_unit(table)})", ""]
     lines += [f"| {' | '.join(heads)} |", f"|{'|'.join(' --- ' for _ in heads)}|"]
     for names, label, cells in _lines(table):
@@ -69,7 +71,7 @@ def latex(table: PaperTable) -> str:
         f"\\caption{{{_escaped(table.title)} ({_escaped(_unit(table))}).}}",
         f"\\begin{{tabular}}{{{'l' * stub}{'r' * len(table.heads)}}}",
         "\\toprule",
-        " & ".join(_escaped(head) for head in (*table.stub, "", *table.heads)) + r" \\",
+        " & ".join(_escaped(head) for head in (*table.stub, WHOSE, *table.heads)) + r" \\",
         "\\midrule",
     ]
     for names, label, cells in _lines(table):
@@ -107,12 +109,11 @@ def _lines(table: PaperTable) -> Iterator[tuple[tuple[str, ...], str, tuple[Cell
     """What each row of the paper's becomes: names, label of the line, cells."""
     for names, cells in table.rows:
         yield names, OURS, cells
-        blank = ("",) * len(names)
         if any(cell.variant for cell in cells):
-            yield blank, VARIANT, cells
-        yield blank, PAPER, cells
+            yield names, VARIANT, cells
+        yield names, PAPER, cells
         if any(cell.difference is not None for cell in cells):
-            yield blank, DIFFERENCE, cells
+            yield names, DIFFERENCE, cells
 
 
 def _shown(table: PaperTable, label: str, cell: Cell) -> Shown:

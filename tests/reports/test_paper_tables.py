@@ -9,6 +9,7 @@ import pytest
 
 from reports import paper_text
 from reports.build import build_paper, main
+from reports.facts import facts as facts_of
 from reports.paper_tables import Library, all_tables
 from reports.paper_values import printed
 from reports.queries import load_study
@@ -243,3 +244,13 @@ def test_a_sweep_that_repeats_nothing_is_left_out(tmp_path):
     facts = json.loads((tmp_path / "sweeps" / "own" / "sweep.json").read_text())
     assert "paper" not in facts
     assert "No sweep of this store repeats a part of the paper" in build_paper(tmp_path).read_text()
+
+
+@pytest.mark.parametrize(
+    ("selection", "told"),
+    [("last", "the last one of every training"), ("best_test", "which flatters clean accuracy")],
+)
+def test_a_report_says_which_epoch_was_judged(tmp_path, selection, told):
+    write_ablation(tmp_path, trials=[paper_trial("at", "at", selection=selection)])
+    facts = dict(facts_of(load_study(tmp_path, "table3_cifar10_wrn16")))
+    assert told in facts["Epoch judged"]
