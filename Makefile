@@ -7,10 +7,11 @@ SPACE ?= search_spaces/lambda.yaml
 READY := .venv/.ready
 READY_TEST := .venv/.ready-test
 
-.PHONY: help sweep test ui report lint format clean
+.PHONY: help sweep paper-tiny test ui report lint format clean
 
 help:
 	@echo 'make sweep    run search_spaces/lambda.yaml on this machine (SPACE=FILE for another, ARGS=--resume)'
+	@echo 'make paper-tiny   every table and figure of the paper, shrunk to digits and minutes'
 	@echo 'make test     run every check that CI runs'
 	@echo 'make ui       browse the results in MLflow, on 127.0.0.1:5000'
 	@echo 'make report   build the report of the sweep in $(STORE) again'
@@ -32,6 +33,10 @@ sweep: $(READY)
 
 report: $(READY)
 	$(BIN)/python -m reports.build --store $(STORE)
+
+paper-tiny: $(READY)
+	$(BIN)/python -m pipeline.sweep --space search_spaces/paper --set scale=tiny --store $(STORE)/paper-tiny $(ARGS)
+	$(BIN)/python -m reports.build --store $(STORE)/paper-tiny --paper
 
 ui: $(READY)
 	@echo 'MLflow: http://127.0.0.1:5000 (Ctrl-C ends it)'

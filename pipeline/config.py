@@ -2,12 +2,13 @@
 
 import dataclasses
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from models import InputSpec, ModelConfig
-from pipeline.config_types import Count, CountOrZero, Epsilon, Name, NonNegative, Order
+from pipeline.config_types import Count, CountOrZero, Epsilon, Name, NonNegative, Order, PaperPlace
 from pipeline.data import DataConfig, Dataset
 from pipeline.errors import ConfigError
 from pipeline.fingerprint import fingerprint
@@ -103,8 +104,9 @@ class SearchConfig:
     sampler: Literal["grid", "random", "tpe", "nsga2", "gp", "qmc"] = "tpe"
     num_trials: Count | None = None
     """Trials besides the baselines; a grid may leave it out: all its points."""
-    strategies: Annotated[list[Name], Field(min_length=1)]
-    """Labels out of the space's `strategies`; with several, the strategy is searched too."""
+    strategies: list[Name] = field(default_factory=list)
+    """Labels out of the space's `strategies`; with several, the strategy is searched too. Without
+    any nothing is searched: the baselines alone are trained."""
     parameters: dict[str, ParameterConfig] = field(default_factory=dict)
     """By dotted path into a trial, such as `strategy.sparsity_weight`; a `strategy.` path counts
     only for strategies that have that setting."""
@@ -146,6 +148,9 @@ class ReportConfig:
     """Omitted, the evaluation's."""
     trials: Literal["front", "all"] = "front"
     """`front`: the baselines, and the Pareto front of what was searched."""
+    sources: list[Name] = field(default_factory=list)
+    """Baselines whose gradients the suite's transfer attacks (black box) are made with; without
+    any, those attacks are left out."""
     num_samples: Count | None = None
     """Test samples; omitted, all."""
     audit: str | None = "audit"
@@ -182,7 +187,15 @@ class SpaceConfig:
 
     name: Name
     description: str = ""
+    paper: PaperPlace | None = None
+    """What of the paper the results are to stand beside: `table1/cifar10/vgg11`, that is table or
+    figure, data set and architecture; also where a smaller scale changed the last two."""
+    scale: str | None = None
+    """Name of the file of `pipeline/scales/` that shrank the space: `--set scale=tiny`."""
     seed: CountOrZero = 0
+    seeds: Count = 1
+    """Networks of each reported setting, trained alike with `seed` and the numbers after it. What
+    is reported is chosen by the first alone."""
     data: DataConfig
     model: ModelConfig
     training: TrainingConfig = TrainingConfig()
@@ -190,10 +203,16 @@ class SpaceConfig:
     """Ways of training by label; a method may stand here several times."""
     baselines: list[Name] = field(default_factory=list)
     """Labels trained once, exactly as they stand in `strategies`."""
-    search: SearchConfig
+    search: SearchConfig = SearchConfig()
+    """Omitted: the baselines alone."""
     evaluation: EvaluationConfig = EvaluationConfig()
     report: ReportConfig = ReportConfig()
     compute: ComputeConfig = ComputeConfig()
+
+    @property
+    def sweep_name(self) -> str:
+        """The sweep's name where none is given: the space's, and the scale it was shrunk to."""
+        return f"{self.name}-{Path(self.scale).stem}" if self.scale else self.name
 
     def trial(self, strategy: str, values: dict[str, Any] | None = None) -> TrialConfig:
         """The trial that trains by `strategy`, with searched values at dotted paths.

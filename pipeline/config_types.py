@@ -37,5 +37,14 @@ Name = Annotated[
 ]
 """What may name a sweep, a strategy or an attack: it also names folders."""
 
+PaperPlace = Annotated[
+    str,
+    Field(
+        pattern=r"^(fig|table)[0-9]/[a-z0-9_]+/[a-z0-9_]+$",
+        description="table or figure, data set and architecture, such as table1/cifar10/vgg11",
+    ),
+]
+"""What of the paper a space repeats."""
+
 Order = Literal["all", "survivors"]
 """Whom a suite's member attacks: every sample, or those that withstood the members before it."""

@@ -1,10 +1,11 @@
 """Judge one block of samples against one member of a suite: per-sample verdicts."""
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +18,16 @@ from pipeline.attacks.oracle import Cost
 from pipeline.batches import in_batches
 from pipeline.logits import margin
 from pipeline.metrics import gradient_sparsity, probe, vulnerability
+from pipeline.metrics.distribution import component_counts
 from pipeline.metrics.sparsity import margin_gradient_norms, probability_gradient
 from pipeline.records import Block, BlockKey
 from pipeline.seeding import derive, seeded
-from pipeline.threats import MEASURE, PROBE, Member
+from pipeline.threats import GRADIENTS, MEASURE, PROBE, Member
 
 SCHEMA_VERSION = "4"
 OWN = GradientEstimator(method="own")
+NUM_PICTURES = 6
+"""Images of a split, the first ones, whose gradients are kept as they are (Fig. 5)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,8 @@ def evaluate_block(
             columns = _in_parts(_measurements, model, task, pixels, targets, size)
         elif task.member.attack_name == PROBE:
             columns = _in_parts(_probed, model, task, pixels, targets, size)
+        elif task.member.attack_name == GRADIENTS:
+            columns = _gradients(model, key.start, pixels, targets, size)
         else:
             columns = _verdicts(model, source or model, task, pixels, targets, size)
     metadata = {
@@ -92,6 +98,7 @@ def evaluate_block(
         "precision": "fp32",
         "batch": str(size),
         "platform": platform.machine(),
+        "shape": ",".join(map(str, images.shape[1:])),
     }
     columns["sample"] = np.arange(key.start, key.stop)
     return Block(columns=columns, metadata=metadata)
@@ -271,6 +278,37 @@ def _measurements(
     values = gradient_sparsity(gradient)
     values |= margin_gradient_norms(model, images, labels)
     return values | vulnerability(model, images, labels, task.member.epsilon, draws.uniform)
+
+
+def _gradients(
+    model: nn.Module, start: int, images: Tensor, labels: Tensor, size: int
+) -> dict[str, NDArray[np.generic]]:
+    """How f_y's gradients are distributed, and those of the split's first images themselves.
+
+    Returns:
+        `label`; `counts`, a list a sample, by the bins of `distribution.BIN_EDGES`; `image` and
+        `gradient`, flattened lists for the first `NUM_PICTURES` samples of the split, empty for
+        all others.
+    """
+    counts: list[NDArray[np.int64]] = []
+    pictures: dict[str, list[NDArray[np.float32]]] = {"image": [], "gradient": []}
+
+    def one(part: Tensor) -> None:
+        gradient, _ = probability_gradient(model, images[part], labels[part])
+        counts.extend(component_counts(gradient).cpu().numpy())
+        for position, image, slope in zip(part.tolist(), images[part], gradient, strict=True):
+            kept = start + position < NUM_PICTURES
+            for name, value in (("image", image), ("gradient", slope)):
+                flat = value.detach().float().flatten().cpu().numpy()
+                pictures[name].append(flat if kept else flat[:0])
+
+    in_batches(torch.arange(len(labels), device=labels.device), size, one)
+    columns: dict[str, Sequence[Any]] = {"counts": counts, **pictures}
+    found = {name: np.empty(len(labels), dtype=object) for name in columns}
+    for name, values in columns.items():
+        for row, value in enumerate(values):
+            found[name][row] = value
+    return {"label": labels.cpu().numpy(), **found}
 
 
 def _probed(

@@ -25,6 +25,13 @@ from pipeline.training.loop import build_optimizer, learning_rate, train_epoch
 from pipeline.worker import choose_device
 
 EPOCHS_FILE = "epochs.jsonl"
+BEST_FILE = "best.safetensors"
+"""The best network so far, where one is chosen; at the end it becomes the checkpoint."""
+JUDGE = {
+    "best_validation": (SplitName.VALIDATION, "validation_accuracy"),
+    "best_test": (SplitName.TEST, "test_accuracy"),
+}
+"""Split and metric by which `training.selection` chooses an epoch."""
 EVALUATION_BATCH = 512
 
 
@@ -60,12 +67,13 @@ def train(
     """Train, writing a checkpoint after each epoch; yields each epoch's metrics.
 
     An interrupted training continues after its last checkpoint with the numbers it would have
-    had: every epoch draws from a generator of its own. The last epoch's weights are the result;
-    none is picked by its accuracy.
+    had: every epoch draws from a generator of its own. The last epoch's weights are the result,
+    unless `training.selection` chooses an epoch by its clean accuracy.
 
     Args:
         config: The trial.
-        splits: By name; training and validation are used.
+        splits: By name; training and validation are used, and test where `training.selection`
+            chooses by it.
         spec: What the network must know of the data.
         folder: Of this trial alone; made if absent.
         fingerprint: Of `config`; a worker need not see the data's files to compute it.
@@ -78,7 +86,7 @@ def train(
     Yields:
         `epoch` (from 1), `train_loss`, `train_penalty`, `train_accuracy`,
         `validation_accuracy`, `learning_rate`, `epoch_s`; after some epochs
-        `quick_robust_accuracy`.
+        `quick_robust_accuracy`; `test_accuracy` where an epoch is chosen by it.
 
     Raises:
         DivergedError: The loss is no longer finite.
@@ -111,6 +119,9 @@ def train(
     )
     train_images, train_labels = _on_device(splits[SplitName.TRAIN], where)
     valid_images, valid_labels = _on_device(splits[SplitName.VALIDATION], where)
+    selection = config.training.selection
+    chooses_on_test = selection == "best_test"
+    test = _on_device(splits[SplitName.TEST], where) if chooses_on_test else None
     for epoch in range(done, config.training.epochs):
         rate = learning_rate(config.training, epoch)
         for group in optimizer.param_groups:
@@ -127,6 +138,8 @@ def train(
             )
         metrics["validation_accuracy"] = clean_accuracy(model, valid_images, valid_labels)
         metrics |= {"epoch": epoch + 1, "learning_rate": rate}
+        if test is not None:
+            metrics["test_accuracy"] = clean_accuracy(model, *test)
         if look is not None:
             metrics |= look.metrics(
                 model, valid_images, valid_labels, epoch=epoch + 1, seed=config.seed
@@ -137,18 +150,21 @@ def train(
             lines = "".join(json.dumps(row) + "\n" for row in history)
             # The curves first: a checkpoint without its curve's last point could not be mended.
             write_atomically(folder / EPOCHS_FILE, lines.encode())
-            checkpoints.save(
-                path,
-                model,
-                optimizer,
-                epoch=epoch + 1,
-                config=config,
-                fingerprint=fingerprint,
-                spec=spec,
-            )
+            about: dict[str, Any] = {"config": config, "fingerprint": fingerprint, "spec": spec}
+            if selection != "last" and _is_best(history, JUDGE[selection][1]):
+                checkpoints.save(folder / BEST_FILE, model, None, epoch=epoch + 1, **about)
+            if selection != "last" and epoch + 1 == config.training.epochs:
+                model.load_state_dict(checkpoints.load(folder / BEST_FILE).weights)
+            checkpoints.save(path, model, optimizer, epoch=epoch + 1, **about)
         yield metrics
         if should_stop():
             return
+
+
+def _is_best(history: list[dict[str, Any]], metric: str) -> bool:
+    """Whether the last epoch is better than all before it; of equal ones the first stays."""
+    *before, last = (row[metric] for row in history)
+    return all(last > value for value in before)
 
 
 def _on_device(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """The judgements of a sweep: selection on validation, reporting and the audit on test."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.checkpoints import FILE_NAME
@@ -15,6 +15,7 @@ from pipeline.threats import (
     Member,
     Source,
     SuiteConfig,
+    gradients_member,
     in_order,
     load_suite,
     measure_member,
@@ -38,16 +39,22 @@ class Judgement:
     epsilon: float
     """Radius of attacks that name none, and of the vulnerability measurements."""
     seed: int
+    without: dict[str, tuple[Member, ...]] = field(default_factory=dict)
+    """Members for the networks that are sources themselves, by fingerprint: they are not attacked
+    by transfer from themselves."""
+    pictures: bool = False
+    """Whether distribution and pictures of the gradients are kept, too."""
 
     def job(self, row: TrialRow, store: StorePath) -> EvaluationJob:
         """The evaluation of a trained trial: verdicts and gradient measurements."""
-        checkpoint = trial_folder(store, row.fingerprint) / FILE_NAME
+        chosen = self.without.get(row.fingerprint, self.members)
+        measured = [measure_member(self.epsilon), *([gradients_member()] if self.pictures else [])]
         return EvaluationJob(
             label=row.label,
             fingerprint=row.fingerprint,
-            checkpoint=str(checkpoint.absolute()),
+            checkpoint=_checkpoint(store, row.fingerprint),
             split=self.split.value,
-            members=(*self.members, measure_member(self.epsilon)),
+            members=(*chosen, *measured),
             num_samples=self.num_samples,
             block_size=self.block_size,
             seed=self.seed,
@@ -61,7 +68,7 @@ class Judgement:
             Source(
                 label=other.label,
                 fingerprint=other.fingerprint,
-                checkpoint=self.job(other, store).checkpoint,
+                checkpoint=_checkpoint(store, other.fingerprint),
             )
             for other in others
             if other.fingerprint != row.fingerprint
@@ -73,18 +80,40 @@ class Judgement:
 
     def facts(self) -> dict[str, Any]:
         """What the report needs to find and to name the rows."""
-        return {
+        facts: dict[str, Any] = {
             "name": self.suite.name,
             "description": self.suite.description,
             "order": self.suite.order,
-            "members": [member.name for member in self.members if member.counted],
-            "hashes": {member.name: member.hash for member in self.members},
+            **_named(self.members),
             "num_samples": self.num_samples,
         }
+        if self.without:
+            facts["without"] = {name: _named(kept) for name, kept in self.without.items()}
+        return facts
 
 
-def judgements(space: SpaceConfig, dataset: Dataset) -> tuple[Judgement, Judgement]:
-    """Selection and reporting as the space wants them, capped at the samples there are."""
+def _named(chosen: Sequence[Member]) -> dict[str, Any]:
+    return {
+        "members": [member.name for member in chosen if member.counted],
+        "hashes": {member.name: member.hash for member in chosen},
+    }
+
+
+def _checkpoint(store: StorePath, fingerprint: str) -> str:
+    """Path of a network's checkpoint, as every worker sees it."""
+    return str((trial_folder(store, fingerprint) / FILE_NAME).absolute())
+
+
+def judgements(
+    space: SpaceConfig, dataset: Dataset, store: StorePath
+) -> tuple[Judgement, Judgement]:
+    """Selection and reporting as the space wants them, capped at the samples there are.
+
+    Args:
+        space: Checked.
+        dataset: What it names.
+        store: Where the networks whose gradients attack others by transfer will lie.
+    """
     evaluation, report = space.evaluation, space.report
 
     def judgement(name: str, split: SplitName, count: int | None, samples: Split) -> Judgement:
@@ -96,6 +125,28 @@ def judgements(space: SpaceConfig, dataset: Dataset) -> tuple[Judgement, Judgeme
     )
     reporting = judgement(
         report.suite or evaluation.suite, SplitName.TEST, report.num_samples, dataset.test
+    )
+    fingerprints = {label: space.trial(label).fingerprint() for label in report.sources}
+    sources = [
+        Source(label=label, fingerprint=name, checkpoint=_checkpoint(store, name))
+        for label, name in fingerprints.items()
+    ]
+
+    def attacked_by(kept: Sequence[Source]) -> tuple[Member, ...]:
+        return members(
+            reporting.suite,
+            evaluation.epsilon,
+            randomised=space.model.randomised,
+            sources=kept,
+        )
+
+    reporting = replace(
+        reporting,
+        members=attacked_by(sources),
+        without={
+            own.fingerprint: attacked_by([s for s in sources if s is not own]) for own in sources
+        },
+        pictures=True,
     )
     return selection, reporting
 

@@ -37,7 +37,9 @@ def describe_plan(space: SpaceConfig) -> Iterator[str]:
         f"samples     {len(dataset.train)} to train, {len(dataset.validation)} to select, "
         f"{len(dataset.test)} to report"
     )
-    yield f"trials      {len(space.baselines)} baselines, {trials} by {space.search.sampler}"
+    searched = f", {trials} by {space.search.sampler}" if space.search.strategies else ""
+    seeds = f"; what is reported, with {space.seeds} seeds" if space.seeds > 1 else ""
+    yield f"trials      {len(space.baselines)} baselines{searched}{seeds}"
     for label in [*space.baselines, *space.search.strategies]:
         passes = passes_per_step(space.strategies[label])
         images = passes * space.training.epochs * len(dataset.train)

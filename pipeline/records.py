@@ -47,7 +47,7 @@ class TrialRow:
     fingerprint: str
     """Names the trained network in the store: equal configurations share it."""
     role: str
-    """`baseline` or `searched`."""
+    """`baseline`, `searched` or `replicate`: one of these again, with another seed."""
     strategy: str
     """Label of the strategy in the space's `strategies`."""
     method: str
@@ -66,6 +66,8 @@ class TrialRow:
     """False where a constraint of the space, such as a clean-accuracy floor, is violated."""
     training_s: float = 0.0
     evaluation_s: float = 0.0
+    replicate_of: str = ""
+    """Label of the trial that this one repeats with another seed; empty for all others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,3 +116,9 @@ VERDICT_COLUMNS = (
     "num_forward",  # passes through the oracle that this sample's attack took
     "num_backward",
 )
+
+_STEPS = [10 ** (step / 8) for step in range(-48, 17)]
+BIN_EDGES = (*(-edge for edge in reversed(_STEPS)), *_STEPS)
+"""Edges of the bins that a gradient's components are counted in, eight a decade from a millionth to
+100. The middle bin holds what is nearer to zero, the outer two what lies beyond, too. They belong
+to no network, so that counts of several can be compared."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.evaluator import EvaluationJob
 from pipeline.ports import ResultStore
-from pipeline.threats import CLEAN, MEASURED
+from pipeline.threats import CLEAN, GRADIENTS, MEASURED
 
 
 def survivors(job: EvaluationJob, store: ResultStore) -> NDArray[np.bool_]:
@@ -37,6 +37,8 @@ def union(job: EvaluationJob, store: ResultStore) -> dict[str, float]:
     clean = np.zeros(job.num_samples, dtype=bool)
     measured: dict[str, list[float]] = {}
     for task in job.tasks():
+        if task.member.attack_name == GRADIENTS:
+            continue
         block, chosen = store.get(task.key), slice(task.key.start, task.key.stop)
         if task.member.attack_name in MEASURED:
             for name, values in block.columns.items():

@@ -11,6 +11,7 @@ from pipeline.config_types import NAME_PATTERN
 from pipeline.console import STORE, parse, run_command
 from pipeline.errors import ConfigError
 from pipeline.plan import describe_plan
+from pipeline.scale import expanded
 from pipeline.search.rules import RULES
 
 EXAMPLES = """examples:
@@ -18,6 +19,7 @@ EXAMPLES = """examples:
   python -m pipeline.sweep --space search_spaces/lambda.yaml --plan
   python -m pipeline.sweep --space search_spaces/lambda.yaml --set training.epochs=5 --name short
   python -m pipeline.sweep --space search_spaces/lambda.yaml --resume
+  python -m pipeline.sweep --space search_spaces/paper/table1 --set scale=tiny
 """
 
 
@@ -29,7 +31,12 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument("--space", type=Path, required=True, help="YAML file of the search space")
+    result.add_argument(
+        "--space",
+        type=Path,
+        required=True,
+        help="YAML file of the search space, or a folder: all spaces in it, one after another",
+    )
     result.add_argument("--store", **STORE)
     result.add_argument("--name", help="of the sweep; the space's by default")
     result.add_argument("--trials", type=int, help="trials besides the baselines")
@@ -48,7 +55,21 @@ def read_space(path: Path, overrides: Sequence[str]) -> SpaceConfig:
     Raises:
         ConfigError: With everything that is wrong, at file:line:column.
     """
-    return config_file.check(config_file.read(path, overrides), SpaceConfig, RULES)
+    return config_file.check(config_file.read(path, expanded(overrides)), SpaceConfig, RULES)
+
+
+def space_files(path: Path) -> list[Path]:
+    """The space itself, or all spaces of a folder and the folders in it, by name.
+
+    Raises:
+        ConfigError: The folder has none.
+    """
+    if not path.is_dir():
+        return [path]
+    found = sorted(path.rglob("*.yaml"))
+    if not found:
+        raise ConfigError(f"--space {path}: the folder holds no .yaml file")
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,24 +82,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         overrides.append(f"seed={options.seed}")
 
     def run() -> int:
-        space = read_space(options.space, overrides)
-        name = space.name if options.name is None else options.name
-        if not NAME_PATTERN.fullmatch(name):
-            raise ConfigError(
-                f"--name: expected letters, digits, '.', '_' or '-', at most 64, got '{name}'"
-            )
+        files = space_files(options.space)
+        if options.name is not None and len(files) > 1:
+            raise ConfigError("--name: a folder holds several sweeps, each with its space's name")
+        # All of them first: a mistake in the last one is told before the first one runs.
+        spaces = []
+        for file in files:
+            space = read_space(file, overrides)
+            name = space.sweep_name if options.name is None else options.name
+            if not NAME_PATTERN.fullmatch(name):
+                raise ConfigError(
+                    f"--name: expected letters, digits, '.', '_' or '-', at most 64, got '{name}'"
+                )
+            spaces.append((file, space, name))
         if options.plan:
-            for line in describe_plan(space):
-                sys.stdout.write(line + "\n")
+            for _, space, _ in spaces:
+                for line in describe_plan(space):
+                    sys.stdout.write(line + "\n")
             return 0
         # Imported here: the engines take seconds, and a wrong space should be told at once.
         sys.stdout.write(f"{options.space} is fine; loading Ray, Optuna and MLflow\n")
         sys.stdout.flush()
         from pipeline.sweep_run import run_sweep
+        from pipeline.sweep_series import run_sweeps
 
+        if options.space.is_dir():
+            return run_sweeps(
+                spaces,
+                overrides=overrides,
+                store=options.store,
+                resume=options.resume,
+                address=options.address,
+            )
+        ((file, space, name),) = spaces
         return run_sweep(
             space,
-            space_file=options.space,
+            space_file=file,
             overrides=overrides,
             store=options.store,
             name=name,

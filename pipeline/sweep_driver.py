@@ -57,7 +57,7 @@ class Driver:
     ) -> None:
         self.space, self.dataset, self.store = space, dataset, store
         self.files, self.ledger, self.share, self.console = files, ledger, share, console
-        self.selection, self.reporting = judgements(space, dataset)
+        self.selection, self.reporting = judgements(space, dataset, store)
         self.audit = audit_judgement(space, dataset)
         self.blocks = ParquetStore(store, damaged=lambda text: self._say(text, "yellow"))
         self.publisher = Publisher(tracker, self.blocks)
@@ -125,6 +125,7 @@ class Driver:
                 self._evaluate(row)
         self._train_all()
         self.evaluator.wait()
+        self._replicate()
         self._report()
         self._audit()
         if not any(row.outcome is Outcome.COMPLETE for row in self.ledger.rows()):
@@ -306,9 +307,26 @@ class Driver:
         self.unfinished.append(f"{problem}; --resume tries it again")
         self._say(problem, "red")
 
+    def _replicate(self) -> None:
+        """Train what is reported with further seeds; the search is over and sees none of it."""
+        seeds = self.space.seeds
+        if seeds == 1:
+            return
+        chosen = list(self._reported_rows().values())
+        self._say(f"the search is over; {len(chosen)} settings are trained with {seeds} seeds")
+        self.ledger.replicate(chosen)
+        self._train_all()
+        self.evaluator.wait()
+
     def _report(self) -> None:
-        """Judge the front and the baselines (or all) on the test split."""
+        """Judge the front and the baselines (or all) on the test split, and their replicates."""
         rows = self._reported_rows()
+        labels = {row.label for row in rows.values()}
+        rows |= {
+            row.fingerprint: row
+            for row in self.ledger.rows()
+            if row.replicate_of in labels and row.outcome is Outcome.COMPLETE
+        }
         suite = self.reporting.suite.name
         self._say(f"the search is over; {len(rows)} networks under suite '{suite}' on test")
 
@@ -368,7 +386,9 @@ class Driver:
         return {row.fingerprint: row for row in chosen}
 
     def _complete_rows(self) -> list[TrialRow]:
-        return [row for row in self.ledger.rows() if row.outcome is Outcome.COMPLETE]
+        """Trials that ended well, without replicates."""
+        rows = self.ledger.rows()
+        return [r for r in rows if r.outcome is Outcome.COMPLETE and not r.replicate_of]
 
     def _front_and_baselines(self) -> list[TrialRow]:
         rows = self._complete_rows()

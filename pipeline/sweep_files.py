@@ -27,7 +27,7 @@ def _now() -> str:
 
 def asked_for(space: SpaceConfig) -> str:
     """Hash of what a complete sweep has done: what is searched, how much, what is reported."""
-    return fingerprint([space.identity(), space.search.num_trials, space.report])
+    return fingerprint([space.identity(), space.search.num_trials, space.report, space.seeds])
 
 
 class SweepFiles:
@@ -79,6 +79,9 @@ class SweepFiles:
         self.facts = {
             "name": name,
             "description": space.description,
+            "paper": space.paper,
+            "scale": space.scale,
+            "seeds": space.seeds,
             "asked_for": asked_for(space),
             "space_text": text,
             "space_file": space_file.name,

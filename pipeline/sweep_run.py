@@ -108,7 +108,7 @@ def _work(
 ) -> int:
     """The run itself, of the only driver; returns the exit code."""
     store, name = files.store, files.folder.name
-    selection, reporting = judgements(space, dataset)
+    selection, reporting = judgements(space, dataset, store)
     judged_by = fingerprint([selection.facts(), selection.block_size])
     ledger = OptunaLedger(database, name, space, resume=resume, judged_by=judged_by)
     console.line(
@@ -220,7 +220,7 @@ def _resume_command(
     parts = [sys.executable, "-m", "pipeline.sweep", "--space", str(space_file)]
     if store != Path("runs"):
         parts += ["--store", str(store)]
-    if name != space.name:
+    if name != space.sweep_name:
         parts += ["--name", name]
     if address is not None:
         parts += ["--address", address]

@@ -20,8 +20,9 @@ SUITES = Path(__file__).parent / "suites"
 CLEAN = "clean"
 MEASURE = "measure"
 PROBE = "probe"
+GRADIENTS = "gradients"
 DEFAULT_EOT_DRAWS = 10
-MEASURED = (MEASURE, PROBE)
+MEASURED = (MEASURE, PROBE, GRADIENTS)
 """Pseudo-members whose blocks hold measurements, not verdicts."""
 
 
@@ -80,7 +81,7 @@ class Member:
     """One attack through one oracle: a row of a suite, and the unit of scheduling."""
 
     attack_name: str
-    """Key of the suite's `attacks`; `clean` for no attack, `measure` and `probe` for metrics."""
+    """Key of the suite's `attacks`; `clean` for no attack, `measure` and others for metrics."""
     attack: AttackConfig | None
     estimator: GradientEstimator | None
     """None: the network's own training gradient."""
@@ -274,6 +275,11 @@ def _chained(found: Iterable[Member]) -> tuple[Member, ...]:
 def measure_member(epsilon: float) -> Member:
     """The pseudo-member that measures gradient sparsity and vulnerability at this radius."""
     return Member(attack_name=MEASURE, attack=None, estimator=None, epsilon=epsilon, counted=False)
+
+
+def gradients_member() -> Member:
+    """The pseudo-member that keeps how a network's gradients are distributed, and some of them."""
+    return Member(attack_name=GRADIENTS, attack=None, estimator=None, epsilon=0.0, counted=False)
 
 
 def probe_member(epsilon: float) -> Member:

@@ -57,7 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.line(f"{label} on {dataset.note}, into {folder}")
         epochs = train(
             trial,
-            {SplitName.TRAIN: dataset.train, SplitName.VALIDATION: dataset.validation},
+            {
+                SplitName.TRAIN: dataset.train,
+                SplitName.VALIDATION: dataset.validation,
+                SplitName.TEST: dataset.test,
+            },
             input_spec(dataset),
             folder,
             fingerprint=fingerprint,

@@ -15,9 +15,10 @@ from pipeline.object_path import ObjectPath
 from reports.compare import folder_name, write_comparison
 from reports.compare_load import load_comparison
 from reports.page import write_page
+from reports.paper_page import write_paper_page
 from reports.queries import Study, load_study
 from reports.single import Single, find_network
-from reports.store import checked_name, sweep_names
+from reports.store import checked_name, read_sweep, sweep_names
 
 
 class NothingToCompare(ConfigError):
@@ -66,6 +67,18 @@ def build_comparison(
     return _published(store, name, out, lambda folder: write_comparison(compared, folder))
 
 
+def build_paper(store: StorePath, out: Path | None = None) -> Path:
+    """Write the page that sets every sweep of the paper's tables and figures beside them.
+
+    Raises:
+        ConfigError: A sweep's file cannot be read.
+    """
+    names = sweep_names(store)
+    wanted = [name for name in names if read_sweep(store, name).get("paper")]
+    studies = [load_study(store, name) for name in wanted]
+    return _published(store, "paper", out, lambda folder: write_paper_page(studies, folder))
+
+
 def _write(study: Study, store: StorePath, out: Path | None) -> Path:
     return _published(store, study.name, out, lambda folder: write_page(study, folder))
 
@@ -94,6 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(_parser(), arguments)
     store, out = options.store, options.out
     try:
+        if options.paper:
+            print(build_paper(store, out))  # noqa: T201
+            return 0
         singles = [find_network(store, text) for text in options.network]
         names = list(dict.fromkeys(options.sweep or ([] if singles else [_only_sweep(store)])))
         _check_distinct([*names, *(single.label for single in singles)])
@@ -154,6 +170,9 @@ def _parser() -> argparse.ArgumentParser:
                         help="a network judged by pipeline.evaluate, to be compared too: its "
                         "fingerprint, the beginning of it, or its checkpoint's folder; "
                         "repeatable")  # fmt: skip
+    parser.add_argument("--paper", action="store_true",
+                        help="one page of the paper's tables and figures, from all sweeps of the "
+                        "store that repeat a part of it")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR",
                         help="where to write (default: STORE/reports/N; a comparison's is "
                         "named by all, such as A+B)")  # fmt: skip

@@ -105,9 +105,9 @@ def _of_group(group: Group) -> list[str]:
     flattered = "" if terms.split == SplitName.TEST else ", which also chose the settings"
     opening = (
         f"On the same {terms.num_samples} {terms.split} images of {short_data(group)}{flattered}, "
-        f"under the same attacks at {radius_of(terms)}, {of_entry(leader)} has the highest robust "
-        f"accuracy: "
-        f"{with_interval(leader.robust)}, at {with_interval(leader.clean)} on clean images."
+        f"under the same attacks at {radius_of(terms)}, {of_entry(leader)} has "
+        f"the highest robust accuracy: {with_interval(leader.robust)}, "
+        f"at {with_interval(leader.clean)} on clean images."
     )
     return [opening, *_behind(group), *_choices(group)]
 

@@ -18,6 +18,7 @@ def facts(study: Study) -> list[tuple[str, str]]:
         ("Network", str(study.facts.get("model_note") or ABSENT)),
         ("Attacker", _attacker(study)),
         ("Searched", _searched(study)),
+        ("Epoch judged", _judged_epoch(study)),
         ("Machine", _machine(study.facts)),
     ]
 
@@ -108,12 +109,29 @@ def _attacker(study: Study) -> str:
 
 def _searched(study: Study) -> str:
     parts = [f"{parameter.symbol}: {parameter.extent}" for parameter in study.parameters]
-    searched = len(study.trials) - len(study.baselines)
+    searched = sum(trial.row.role == "searched" for trial in study.trials)
     text = "; ".join(parts) or "no parameter recorded"
     counts = [(searched, "searched trial"), (len(study.baselines), "baseline")]
     told = " and ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts)
+    seeds = study.facts.get("seeds") or 1
+    told += f", {seeds} seeds each of what is reported" if seeds > 1 else ""
     floor = f"; clean accuracy of at least {percent(study.floor)}" if study.floor else ""
     return f"{text}{floor}. {told}, sampler {study.facts.get('sampler') or ABSENT}."
+
+
+_EPOCHS = {
+    "last": "the last one of every training",
+    "best_validation": "the one of the best clean accuracy on the validation images",
+    "best_test": "the one of the best clean accuracy on the test images, as in the paper's code: "
+    "chosen on the images it is reported on, which flatters clean accuracy",
+}
+
+
+def _judged_epoch(study: Study) -> str:
+    """How the epoch whose network is judged was chosen."""
+    configs = [trial.row.config.get("training") or {} for trial in study.trials]
+    chosen = dict.fromkeys(str(config.get("selection") or "last") for config in configs)
+    return "; ".join(_EPOCHS.get(name, name) for name in chosen) or ABSENT
 
 
 def _machine(known: dict[str, Any]) -> str:

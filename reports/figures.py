@@ -8,7 +8,19 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from reports.plots import front, map, members, sweep, training
+from reports.plots import (
+    breakdown,
+    cost,
+    epsilon,
+    front,
+    gradients,
+    hypervolume,
+    map,
+    members,
+    sweep,
+    training,
+    widths,
+)
 from reports.plots.style import RC, Drawn, Omitted
 from reports.queries import Study
 
@@ -19,8 +31,15 @@ FIGURES: dict[str, Drawing] = {
     "accuracy_by_parameter": sweep.draw_accuracy,
     "gradients_by_parameter": sweep.draw_gradients,
     "map": map.draw,
+    "distribution": gradients.draw_distribution,
+    "heatmaps": gradients.draw_heatmaps,
     "training": training.draw,
     "members": members.draw,
+    "breakdown": breakdown.draw,
+    "hypervolume": hypervolume.draw,
+    "epsilon": epsilon.draw,
+    "widths": widths.draw,
+    "cost": cost.draw,
 }
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 

@@ -1,6 +1,7 @@
 """The result in two or three sentences, and what they do not say."""
 
 from pipeline.records import SplitName
+from reports.front_notes import uncertain_front
 from reports.parameters import Parameter, is_number, number, value_of
 from reports.queries import BaselineComparison, Study, TrialResult
 from reports.wording import (
@@ -43,6 +44,7 @@ def caveats(study: Study) -> list[str]:
     if best is not None and absent:
         names = ", ".join(absent)
         found.append(f"Not compared, for lack of complete {split} verdicts: {names}.")
+    found += uncertain_front(study)
     found += [_at_edge(best, parameter) for parameter in study.parameters if best is not None]
     found += [f"Stored rows and ledger disagree: {line}." for line in study.disagreements]
     return [sentence for sentence in found if sentence]

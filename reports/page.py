@@ -5,12 +5,15 @@ from pathlib import Path
 from markupsafe import Markup
 
 from reports import facts, figures, tables
+from reports.cost_table import cost_table
+from reports.front_notes import front_frames
 from reports.headline import caveats, headline
 from reports.paper_table import paper_table
 from reports.plots.members import member_frame, notable
 from reports.plots.style import Drawn
 from reports.queries import Study, trial_frame
 from reports.rendering import ENVIRONMENT
+from reports.replicates import seeds_table
 from reports.wording import radius
 
 
@@ -49,9 +52,11 @@ def _render(study: Study, drawings: list[figures.Shown], svgs: dict[str, str]) -
         figures=[pair for pair in shown if pair[0].name != "front"],
         omitted=[d for d in drawings if not isinstance(d, Drawn)],
         comparisons=tables.comparison_table(study),
+        seeds=seeds_table(study),
         trials=tables.trials_table(study),
         gradients=tables.gradient_table(study),
         failures=tables.failure_table(study),
+        costs=cost_table(study),
         audits=tables.audit_table(study),
         audited=[trial for trial in study.trials if trial.audit],
         paper=paper_table(),
@@ -69,10 +74,14 @@ def _write_tables(study: Study, folder: Path) -> None:
     trial_frame(study).to_csv(folder / "trials.csv", index=False)
     members = member_frame(study, notable(study), study.reporting_split)
     members.to_csv(folder / "members.csv", index=False)
+    for name, frame in front_frames(study).items():
+        frame.to_csv(folder / f"{name}.csv", index=False)
     for table in (
         tables.comparison_table(study),
         tables.gradient_table(study),
         tables.audit_table(study),
         tables.failure_table(study),
+        seeds_table(study),
+        cost_table(study),
     ):
         table.frame().to_csv(folder / f"{table.name}.csv", index=False)

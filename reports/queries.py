@@ -1,7 +1,7 @@
 """Loads a sweep into a frozen `Study`: every number that the report shows comes from here."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,11 @@ import pandas as pd
 from pipeline.files import StorePath
 from pipeline.records import Outcome, SplitName, TrialRow
 from reports import store
+from reports.evidence import Evidence
+from reports.front_statistics import FrontStatistics, front_statistics
 from reports.fronts import Point, best_above, knee, pareto_front
 from reports.parameters import Parameter, parameters_of, value_of
-from reports.statistics import Comparison, compare, holm
+from reports.statistics import Comparison, Outcomes, compare, holm
 from reports.unions import Accuracy, SplitResult, Suite, judge, suite_from
 
 GRADIENTS = (
@@ -40,6 +42,19 @@ class GradientStats:
     """Median of adversarial over random vulnerability (Theorem 4.3)."""
     within_bounds: float
     """Fraction of samples with 3 <= ratio <= 3 * l0, as Theorem 4.3 has it for small epsilon."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GradientPictures:
+    """How the components of f_y's gradient are distributed, and some gradients themselves."""
+
+    counts: np.ndarray[Any, Any]
+    """Components of all samples by the bins of `pipeline.metrics.distribution.BIN_EDGES`."""
+    num_samples: int
+    images: np.ndarray[Any, Any]
+    """Shape (k, C, H, W), in [0, 1]: the split's first images."""
+    gradients: np.ndarray[Any, Any]
+    """Of these images, same shape."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +93,9 @@ class TrialResult:
     gradients: GradientStats | None
     epochs: pd.DataFrame
     audit: AuditResult | None = None
+    pictures: GradientPictures | None = None
+    evidence: dict[str, Evidence] = field(default_factory=dict)
+    """By split: every stored attack, also those beyond the sweep's suites."""
 
     @property
     def believed(self) -> bool:
@@ -152,8 +170,17 @@ class Study:
 
     @cached_property
     def judged(self) -> tuple[TrialResult, ...]:
-        """Complete trials with a full set of validation verdicts."""
-        return tuple(t for t in self.trials if t.complete and t.point(SplitName.VALIDATION))
+        """Complete trials with a full set of validation verdicts; replicates choose nothing."""
+        return tuple(
+            trial
+            for trial in self.trials
+            if trial.complete and trial.point(SplitName.VALIDATION) and not trial.row.replicate_of
+        )
+
+    def alike(self, trial: TrialResult) -> tuple[TrialResult, ...]:
+        """The trial and its replicates: complete trainings that differ in the seed alone."""
+        again = [t for t in self.trials if t.row.replicate_of == trial.row.label and t.complete]
+        return (trial, *again)
 
     @cached_property
     def front(self) -> tuple[TrialResult, ...]:
@@ -179,6 +206,30 @@ class Study:
         trials, points = _points(searched)
         index = best_above(points, self.floor)
         return None if index is None else trials[index]
+
+    @cached_property
+    def front_statistics(self) -> FrontStatistics | None:
+        """How certain the front is; None where no feasible trial was judged."""
+        trials = self._resampled
+        clean = [_outcome(trial, SplitName.VALIDATION, attacked=False) for trial in trials]
+        robust = [_outcome(trial, SplitName.VALIDATION, attacked=True) for trial in trials]
+        return front_statistics(clean, robust)
+
+    def front_probability(self, trial: TrialResult) -> float:
+        """Probability that the trial lies on the front; NaN where it cannot, or was not judged."""
+        found = self.front_statistics
+        for rival, value in zip(self._resampled, found.probabilities if found else (), strict=True):
+            if rival is trial:
+                return value
+        return np.nan
+
+    @cached_property
+    def _resampled(self) -> tuple[TrialResult, ...]:
+        """Feasible judged trials that have as many samples as the largest."""
+        sizes = [_outcome(t, SplitName.VALIDATION, attacked=False).size for t in self.judged]
+        largest = max(sizes, default=0)
+        sized = zip(self.judged, sizes, strict=True)
+        return tuple(trial for trial, size in sized if trial.row.feasible and size == largest)
 
     @cached_property
     def reporting_split(self) -> str:
@@ -252,12 +303,38 @@ def _result(root: StorePath, row: TrialRow, suites: dict[str, Suite]) -> TrialRe
     return TrialResult(
         row=row,
         splits={
-            split: judge(store.read_verdicts(root, row.fingerprint, split), suite)
+            split: judge(
+                store.read_verdicts(root, row.fingerprint, split), suite.of(row.fingerprint)
+            )
             for split, suite in suites.items()
         },
         gradients=_gradients(root, row.fingerprint),
         epochs=store.read_epochs(root, row.fingerprint),
         audit=audit_of(root, row.fingerprint),
+        pictures=_pictures(root, row.fingerprint),
+        evidence={
+            split: Evidence(
+                read=partial(store.read_verdicts, root, row.fingerprint, split),
+                suite=suite.of(row.fingerprint),
+            )
+            for split, suite in suites.items()
+        },
+    )
+
+
+def _pictures(root: StorePath, fingerprint: str) -> GradientPictures | None:
+    rows, shape = store.read_gradients(root, fingerprint, SplitName.TEST)
+    if rows.empty:
+        return None
+    rows = rows.drop_duplicates("sample", keep="last").sort_values("sample")
+    kept = rows[rows["image"].map(len) > 0]
+    images, gradients = (
+        np.array(kept[name].to_list(), dtype=float).reshape(-1, *shape)
+        for name in ("image", "gradient")
+    )
+    counts = np.stack(rows["counts"].to_list()).sum(axis=0)
+    return GradientPictures(
+        counts=counts, num_samples=len(rows), images=images, gradients=gradients
     )
 
 
@@ -309,14 +386,15 @@ def _points(trials: Any) -> tuple[list[TrialResult], list[Point]]:
 
 
 def _compared(first: TrialResult, second: TrialResult, split: str, *, attacked: bool) -> Comparison:
-    outcomes = []
-    for trial in (first, second):
-        result = trial.splits[split]
-        assert result is not None
-        outcome = result.survivors if attacked else result.correct
-        assert outcome is not None
-        outcomes.append(outcome)
-    return compare(outcomes[0], outcomes[1])
+    return compare(*(_outcome(trial, split, attacked=attacked) for trial in (first, second)))
+
+
+def _outcome(trial: TrialResult, split: str, *, attacked: bool) -> Outcomes:
+    result = trial.splits[split]
+    assert result is not None
+    outcome = result.survivors if attacked else result.correct
+    assert outcome is not None
+    return outcome
 
 
 def _flat(study: Study, trial: TrialResult) -> dict[str, Any]:
@@ -342,6 +420,7 @@ def _flat(study: Study, trial: TrialResult) -> dict[str, Any]:
     flat |= {name: means.get(name, np.nan) for name in GRADIENTS}
     flat |= {
         "front": any(trial is member for member in study.front),
+        "front_probability": study.front_probability(trial),
         "feasible": row.feasible,
         "audit": trial.audit.status if trial.audit else "",
         "outcome": str(row.outcome or "not finished"),

@@ -16,7 +16,10 @@ from pipeline.records import Outcome, Phase, TrialRow
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _TRIAL_FIELDS = {field.name for field in dataclasses.fields(TrialRow)}
+GRADIENT_FIELDS = ("sample", "label", "counts", "image", "gradient")
 VERDICT_FIELDS = ("sample", "attack", "oracle", "attack_hash", "robust")
+OPTIONAL_FIELDS = ("epsilon", "attacked", "num_forward", "num_backward")
+"""Columns of a verdict that older stores may lack."""
 _FACTS: dict[str, type] = {
     "parameters": dict,
     "constraints": dict,
@@ -27,10 +30,18 @@ _FACTS: dict[str, type] = {
     "overrides": list,
 }
 _ROW: dict[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("label", "fingerprint", "role", "strategy", "method", "reason"), str),
+    **dict.fromkeys(("label", "fingerprint", "role", "strategy", "method"), str),
+    **dict.fromkeys(("reason", "replicate_of"), str),
     **dict.fromkeys(("parameters", "config", "metrics"), dict),
     **dict.fromkeys(("training_s", "evaluation_s"), (int, float)),
 }
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    numbers = pa.types.is_list(kind) and kind.value_type
+    return bool(numbers) and bool(pa.types.is_floating(numbers) or pa.types.is_integer(numbers))
+
+
 _AGAIN = "run the sweep again with --resume, which writes it anew"
 _KINDS: dict[str, Callable[[pa.DataType], bool]] = {
     "sample": pa.types.is_integer,
@@ -38,6 +49,7 @@ _KINDS: dict[str, Callable[[pa.DataType], bool]] = {
     "oracle": pa.types.is_string,
     "attack_hash": pa.types.is_string,
     "robust": pa.types.is_boolean,
+    **dict.fromkeys(("counts", "image", "gradient"), _is_list),
 }
 """What the columns that are read hold; every other column of a measurement is a number."""
 BLOCK_FACTS = ("revision", "device", "torch", "precision", "platform", "checkpoint_sha256")
@@ -128,8 +140,9 @@ def read_epochs(store: StorePath, fingerprint: str) -> pd.DataFrame:
 
 
 def read_verdicts(store: StorePath, fingerprint: str, split: str) -> pd.DataFrame:
-    """Per-sample verdicts of a network on a split: the columns `VERDICT_FIELDS`."""
-    return _read_parquet(store / "verdicts" / fingerprint / split, VERDICT_FIELDS)
+    """Per-sample verdicts of a network on a split: `VERDICT_FIELDS`, and what else is stored."""
+    folder = store / "verdicts" / fingerprint / split
+    return _read_parquet(folder, VERDICT_FIELDS, OPTIONAL_FIELDS)
 
 
 def read_rows(store: StorePath, fingerprint: str, split: str) -> pd.DataFrame:
@@ -157,6 +170,26 @@ def read_config(store: StorePath, fingerprint: str) -> dict[str, Any]:
 def read_measurements(store: StorePath, fingerprint: str, split: str) -> pd.DataFrame:
     """Per-sample gradient measurements of a network on a split, all columns."""
     return _read_parquet(store / "measurements" / fingerprint / split, None)
+
+
+def read_gradients(
+    store: StorePath, fingerprint: str, split: str
+) -> tuple[pd.DataFrame, tuple[int, ...]]:
+    """How a network's gradients are distributed, and pictures of some: lists a sample.
+
+    Returns:
+        The rows, and the shape (C, H, W) of a flattened picture; empty where nothing is stored.
+    """
+    folder = store / "gradients" / fingerprint / split
+    rows = _read_parquet(folder, GRADIENT_FIELDS)
+    if rows.empty:
+        return rows, ()
+    path = [file for file in folder.glob("*.parquet") if not file.name.startswith(".")][0]
+    told = pq.ParquetFile(pa.BufferReader(path.read_bytes())).schema_arrow.metadata or {}
+    shape = told.get(b"shape", b"").decode().split(",")
+    if not all(part.isdecimal() for part in shape):
+        raise ConfigError(f"{path}: its metadata has no shape; remove it and {_AGAIN}")
+    return rows, tuple(int(part) for part in shape)
 
 
 def read_audit(store: StorePath, fingerprint: str, split: str) -> dict[str, Any] | None:
@@ -199,14 +232,17 @@ def _read_json(path: StorePath) -> Any:
 
 
 def _read_parquet(
-    folder: StorePath, columns: tuple[str, ...] | None, about: Sequence[str] = ()
+    folder: StorePath,
+    columns: tuple[str, ...] | None,
+    optional: tuple[str, ...] = (),
+    about: Sequence[str] = (),
 ) -> pd.DataFrame:
     files = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
     frames: list[pd.DataFrame] = []
     for path in files:
         try:
             file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
-            table = file.read(columns=list(columns) if columns else None)
+            table = file.read(columns=[*columns, *optional] if columns else None)
         except (pa.ArrowException, OSError) as error:
             raise ConfigError(f"{path}: not a readable Parquet file: {error}") from error
         if columns and not set(columns) <= set(table.column_names):

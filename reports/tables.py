@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.records import SplitName
+from reports.front_notes import probability
 from reports.parameters import is_number, number, value_of
 from reports.plots.members import notable
 from reports.queries import BaselineComparison, Study, TrialResult
@@ -63,6 +64,7 @@ def trials_table(study: Study) -> Table:
     for split in splits:
         short = "test" if split == SplitName.TEST else "val."
         heads += [f"Clean %, {short}", f"Robust %, {short}", f"n, {short}"]
+    heads += ["On the front, probability"]
     heads += ["‖g‖₁", "‖g‖₂", "Density", "Training", "Outcome"]
     rows = [_trial_row(study, trial, splits) for trial in study.trials]
     numeric = frozenset(range(2, len(heads) - 1))
@@ -198,6 +200,7 @@ def _trial_row(study: Study, trial: TrialResult, splits: Iterable[str]) -> tuple
             _accuracy(trial.robust(split), result is not None, "; ".join(_gaps(trial, split))),
             _number(result.expected if result else math.nan),
         ]
+    cells.append(_probability(study.front_probability(trial)))
     means = trial.gradients.means if trial.gradients else {}
     for name in ("gradient_l1", "gradient_l2", "gradient_density"):
         cells.append(_number(means.get(name, math.nan)))
@@ -254,6 +257,11 @@ def _number(value: float) -> Cell:
         return Cell(text=_DASH, sort="")
     text = f"{value:,.0f}" if abs(value) >= 1000 else number(value)
     return Cell(text=text.replace(",", NBSP), sort=float(value))
+
+
+def _probability(value: float) -> Cell:
+    text = probability(value) if math.isfinite(value) else _DASH
+    return Cell(text=text, sort=_sortable(value))
 
 
 def _sortable(value: float) -> float | str:

@@ -44,11 +44,18 @@ class Suite:
     """Each member attacked what those before it left, so its column is what is left after it."""
     hashes: dict[str, str] = field(default_factory=dict)
     """Attack hash by member, where recorded: rows of another version do not count."""
+    without: dict[str, "Suite"] = field(default_factory=dict)
+    """The suite for networks whose own gradients it transfers to others, by fingerprint."""
+
+    def of(self, fingerprint: str) -> "Suite":
+        """What this network was attacked by: never by transfer from itself."""
+        return self.without.get(fingerprint, self)
 
 
 def suite_from(facts: dict[str, Any] | None, split_size: int | None) -> Suite:
     """The suite described in a sweep's facts, limited to the split's size."""
     facts = facts or {}
+    own = facts.get("without") or {}
     listed = [_short(str(member)) for member in facts.get("members") or []]
     sizes = [size for size in (facts.get("num_samples"), split_size) if size is not None]
     return Suite(
@@ -57,6 +64,10 @@ def suite_from(facts: dict[str, Any] | None, split_size: int | None) -> Suite:
         num_samples=min(sizes) if sizes else None,
         survivors_only=facts.get("order") == "survivors",
         hashes={_short(name): str(code) for name, code in (facts.get("hashes") or {}).items()},
+        without={
+            name: suite_from({**facts, **members, "without": {}}, split_size)
+            for name, members in own.items()
+        },
     )
 
 
@@ -70,6 +81,10 @@ class SplitResult:
     """True where the sample survives; rows are samples, columns the complete members."""
     gaps: tuple[str, ...]
     """One line for each member without a full set of verdicts."""
+    forward: float = np.nan
+    """Forward passes a sample that the suite took; NaN where not stored or incomplete."""
+    backward: float = np.nan
+    """Backward passes a sample."""
 
     @property
     def clean(self) -> Accuracy | None:
@@ -143,11 +158,23 @@ def judge(rows: pd.DataFrame, suite: Suite) -> SplitResult | None:
         if counts[name] < expected and name not in gaps
     }
     complete = [name for name in wanted if name not in gaps]
+    counted = {} if gaps else _passes(rows, expected)
     return SplitResult(
         expected=expected,
         outcomes=survives[complete].astype(bool),
         gaps=tuple(gaps[name] for name in wanted if name in gaps),
+        **counted,
     )
+
+
+def _passes(rows: pd.DataFrame, expected: int) -> dict[str, float]:
+    """Passes a sample, summed over members and restarts, where every row has them."""
+    columns = {"forward": "num_forward", "backward": "num_backward"}
+    return {
+        kind: float(rows[column].sum(skipna=False)) / expected
+        for kind, column in columns.items()
+        if column in rows
+    }
 
 
 def _of_one_version(rows: pd.DataFrame, suite: Suite) -> tuple[pd.DataFrame, dict[str, str]]:

@@ -136,7 +136,7 @@ def test_every_shipped_space_is_valid(path):
 
 
 def test_the_paper_is_the_default_for_its_data_sets():
-    space = sweep.read_space(REPOSITORY / "search_spaces/paper/fig3_cifar10.yaml", [])
+    space = sweep.read_space(REPOSITORY / "search_spaces/paper/fig3/cifar10_wrn16.yaml", [])
     assert (space.training.epochs, space.training.batch_size) == (200, 64)
     assert space.trial("sr").strategy.sparsity_weight == 0.008
     assert space.trial("sr").strategy.finite_difference_step == 0.01

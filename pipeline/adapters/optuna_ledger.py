@@ -1,8 +1,9 @@
 """The ledger of a sweep: an Optuna study in a database, the one source of truth.
 
-Two studies: `NAME` holds what is searched; `NAME.baselines` the fixed trials, apart because
-they have no parameters, and samplers that build on the parameters all trials share (GP, QMC)
-would fall back to random draws beside them.
+`NAME` holds what is searched; `NAME.baselines` the fixed trials, apart because they have no
+parameters, and samplers that build on the parameters all trials share (GP, QMC) would fall back to
+random draws beside them; `NAME.replicates`, in a study of several seeds, what is trained again with
+another one, so that the search does not see it.
 """
 
 import dataclasses
@@ -37,6 +38,9 @@ STUDY_URI = "SPIKEPROOF_STUDY_URI"
 ROW = "row"
 SPACE_HASH = "space_hash"
 STRATEGY = "strategy"
+ROLES = ("baseline", "searched", "replicate")
+BESIDE = (".baselines", ".replicates")
+"""How the names of the studies end that stand beside the one that is searched."""
 
 
 def study_database(store: Path) -> str:
@@ -129,7 +133,7 @@ class OptunaLedger:
         storage = optuna.storages.RDBStorage(url, engine_kwargs=timeout)
         existing = set(optuna.get_all_study_names(storage))
         if resume and name not in existing:
-            known = ", ".join(n for n in sorted(existing) if not n.endswith(".baselines"))
+            known = ", ".join(n for n in sorted(existing) if not n.endswith(BESIDE))
             raise ConfigError(
                 f"there is no sweep '{name}' to resume; the store has {known or 'none'}"
             )
@@ -139,9 +143,12 @@ class OptunaLedger:
                 "with --name"
             )
         directions = [DIRECTIONS[objective] for objective in space.search.objectives]
+        names = {"searched": name, "baseline": f"{name}.baselines"}
+        if space.seeds > 1:
+            names["replicate"] = f"{name}.replicates"
         self._studies = {
             role: self._open(storage, study, directions, known=study in existing)
-            for role, study in (("searched", name), ("baseline", f"{name}.baselines"))
+            for role, study in names.items()
         }
         self._rows: dict[tuple[str, int], TrialRow] = {}
         self._nameless: dict[str, list[int]] = {role: [] for role in self._studies}
@@ -151,6 +158,8 @@ class OptunaLedger:
                 self._adopt(role, trial)
         self._interrupted = self._left_asked()
         self._grid = grid_points(space) if space.search.sampler == "grid" else []
+        self._replicates: list[tuple[TrialRow, int]] = []
+        """What is to be trained again, and the seed."""
 
     def _left_asked(self) -> list[TrialRow]:
         """Trials to train again; of twins one, or none where one is trained already."""
@@ -202,17 +211,18 @@ class OptunaLedger:
 
     @property
     def num_planned(self) -> int:
-        """Trials of the whole sweep, baselines included."""
-        return len(self._space.baselines) + num_searched(self._space)
+        """Trials of the whole sweep, baselines included, and replicates once they are known."""
+        replicates = self._count("replicate") + len(self._replicates)
+        return len(self._space.baselines) + num_searched(self._space) + replicates
 
     def rows(self) -> list[TrialRow]:
-        """All trials in the order they were asked for, baselines first."""
+        """All trials in the order they were asked for: baselines, searched, replicates."""
         with self._lock:
-            order = sorted(self._rows, key=lambda key: (key[0] != "baseline", key[1]))
+            order = sorted(self._rows, key=lambda key: (ROLES.index(key[0]), key[1]))
             return [self._rows[key] for key in order]
 
     def ask(self) -> TrialRow | None:
-        """The next trial to train: interrupted ones, then baselines, then proposals.
+        """The next trial to train: interrupted ones, baselines, proposals, then replicates.
 
         A proposal that equals a trial already there is not trained again: it is told what the
         other is told. Returns None when nothing is left to hand out.
@@ -221,9 +231,16 @@ class OptunaLedger:
             if self._interrupted:
                 return self._interrupted.pop(0)
             waiting = self._missing_baselines()
-            while waiting or self._count("searched") < num_searched(self._space):
+            while True:
                 before = {row.fingerprint: row for row in self.rows()}
-                row = self._ask_baseline(waiting.pop(0)) if waiting else self._ask_searched()
+                if waiting:
+                    row = self._ask_baseline(waiting.pop(0))
+                elif self._count("searched") < num_searched(self._space):
+                    row = self._ask_searched()
+                elif self._replicates:
+                    row = self._ask_replicate(*self._replicates.pop(0))
+                else:
+                    break
                 twin = before.get(row.fingerprint)
                 if twin is None:
                     return row
@@ -238,6 +255,18 @@ class OptunaLedger:
         """Hand these out once more: what they trained is lost; what was told of them stays."""
         with self._lock:
             self._interrupted += rows
+
+    def replicate(self, rows: Sequence[TrialRow]) -> None:
+        """Hand these out with the space's further seeds, where that has not been done yet."""
+        first = self._space.seed
+        with self._lock:
+            there = {row.label for row in self.rows()}
+            self._replicates = [
+                (row, seed)
+                for row in rows
+                for seed in range(first + 1, first + self._space.seeds)
+                if _replicate_label(row, seed) not in there
+            ]
 
     def _next(self, role: str) -> Trial:
         """A new trial of Optuna's, or one that a crash left without a name."""
@@ -260,6 +289,18 @@ class OptunaLedger:
     def _ask_baseline(self, strategy: str) -> TrialRow:
         trial = self._next("baseline")
         return self._record("baseline", trial, strategy, {}, label=strategy)
+
+    def _ask_replicate(self, row: TrialRow, seed: int) -> TrialRow:
+        trial = self._next("replicate")
+        return self._record(
+            "replicate",
+            trial,
+            row.strategy,
+            row.parameters,
+            label=_replicate_label(row, seed),
+            seed=seed,
+            replicate_of=row.label,
+        )
 
     def _ask_searched(self) -> TrialRow:
         search = self._space.search
@@ -300,8 +341,12 @@ class OptunaLedger:
         strategy: str,
         values: dict[str, Any],
         label: str | None = None,
+        seed: int | None = None,
+        replicate_of: str = "",
     ) -> TrialRow:
         config: TrialConfig = self._space.trial(strategy, values)
+        if seed is not None:
+            config = dataclasses.replace(config, seed=seed)
         row = TrialRow(
             label=label or f"{strategy}-{trial.number:03d}",
             fingerprint=config.fingerprint(),
@@ -310,6 +355,7 @@ class OptunaLedger:
             method=config.strategy.method,
             parameters=values,
             config=dataclasses.asdict(config),
+            replicate_of=replicate_of,
         )
         trial.set_user_attr("label", row.label)
         self._write(role, trial.number, row)
@@ -348,10 +394,15 @@ class OptunaLedger:
         study.tell(number, [row.metrics[objective] for objective in search.objectives])
 
 
+def _replicate_label(row: TrialRow, seed: int) -> str:
+    return f"{row.label}.seed{seed}"
+
+
 def _num_trials(storage: optuna.storages.RDBStorage, name: str) -> int:
     """Trials of a sweep, baselines included."""
     studies = optuna.get_all_study_summaries(storage)
-    return sum(s.n_trials for s in studies if s.study_name in (name, f"{name}.baselines"))
+    names = (name, *(f"{name}{end}" for end in BESIDE))
+    return sum(s.n_trials for s in studies if s.study_name in names)
 
 
 def _suggest(trial: Trial, path: str, parameter: ParameterConfig) -> Any:

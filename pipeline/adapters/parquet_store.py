@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 from pipeline.errors import DamagedError
 from pipeline.files import StorePath, set_aside, write_atomically
 from pipeline.records import Block, BlockKey
-from pipeline.threats import MEASURE, PROBE
+from pipeline.threats import GRADIENTS, MEASURE, PROBE
 
-FOLDERS = {MEASURE: "measurements", PROBE: "probes"}
+FOLDERS = {MEASURE: "measurements", PROBE: "probes", GRADIENTS: "gradients"}
 """Where what is no verdict lies."""
 
 
@@ -65,7 +65,12 @@ class ParquetStore:
         table = pa.table(dict(block.columns)).replace_schema_metadata(block.metadata)
         told = {SUM: _sum(table).encode()} | dict(table.schema.metadata or {})
         sink = pa.BufferOutputStream()
-        pq.write_table(table.replace_schema_metadata(told), sink, compression="zstd")
+        pq.write_table(
+            table.replace_schema_metadata(told),
+            sink,
+            compression="zstd",
+            use_compliant_nested_type=False,  # would rename what a list holds, and change the sum
+        )
         write_atomically(self.path(key), sink.getvalue().to_pybytes())
         self._sound.add(key)
 

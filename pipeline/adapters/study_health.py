@@ -5,7 +5,7 @@ from pathlib import Path
 
 import optuna
 
-from pipeline.adapters.optuna_ledger import STUDY_URI, study_database
+from pipeline.adapters.optuna_ledger import BESIDE, STUDY_URI, study_database
 from pipeline.health.addresses import redacted, sqlite_file, without_password
 from pipeline.health.databases import check_database, table_names
 from pipeline.health.finding import Finding, Status, one_line
@@ -35,7 +35,7 @@ def check_study_database(store: Path) -> Iterator[Finding]:
             f"Run `optuna storage upgrade` if an older Optuna made it; else correct {STUDY_URI}.",
         )
         return
-    names = sorted(name for name in found if not name.endswith(".baselines"))
+    names = sorted(name for name in found if not name.endswith(BESIDE))
     shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
     for finding in findings:
         yield Finding.ok(NAME, f"{finding.found} Sweeps: {shown or 'none'}.")

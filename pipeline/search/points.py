@@ -20,6 +20,8 @@ def grid_points(space: SpaceConfig) -> list[tuple[str, dict[str, Any]]]:
 def num_searched(space: SpaceConfig) -> int:
     """Trials of the whole sweep besides the baselines."""
     limit = space.search.num_trials
+    if not space.search.strategies:
+        return 0
     if space.search.sampler != "grid":
         return limit or 0
     points = len(grid_points(space))

@@ -31,6 +31,14 @@ def _known_labels(space: SpaceConfig) -> Iterator[Problem]:
         if label not in space.strategies:
             known = ", ".join(space.strategies)
             yield Problem(path, f"no strategy is labelled '{label}'; `strategies` has {known}")
+    for index, label in enumerate(space.report.sources):
+        if label not in space.baselines:
+            known = ", ".join(space.baselines) or "none"
+            message = f"expected the label of a baseline, got '{label}'; `baselines` has {known}"
+            yield Problem(("report", "sources", index), message)
+    if not space.baselines and not space.search.strategies:
+        message = "nothing would be trained: name labels in `baselines` or in `search.strategies`"
+        yield Problem(("strategies",), message, "key")
     for group in (("baselines", space.baselines), ("search.strategies", space.search.strategies)):
         if len(set(group[1])) != len(group[1]):
             yield Problem(tuple(group[0].split(".")), "a label stands here twice; remove one")
@@ -82,6 +90,12 @@ def _lambda_known(space: SpaceConfig) -> Iterator[Problem]:
 
 def _sampler_can(space: SpaceConfig) -> Iterator[Problem]:
     search = space.search
+    if not search.strategies:
+        if search.parameters:
+            yield Problem(
+                ("search",), "strategies is missing: whose parameters are searched?", "key"
+            )
+        return
     if search.sampler == "grid":
         for path, parameter in search.parameters.items():
             try:

@@ -1,7 +1,7 @@
 """The optimiser's settings, which every strategy shares."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
 
 from pipeline.config_types import Count, NonNegative, Positive, Unit
 
@@ -25,3 +25,13 @@ class TrainingConfig:
     """`crop_flip`: random crop with 4 pixels of zero padding, and horizontal flip."""
     precision: Literal["fp32", "tf32"] = "fp32"
     """Of matrix products and convolutions on GPUs; verdicts are always judged in fp32."""
+    selection: Literal["last", "best_validation", "best_test"] = "last"
+    """Which epoch's network is judged: the last, or the one of the best clean accuracy on a split.
+    `best_test` is what the paper's code does; it chooses on the images that it reports on."""
+
+    def identity(self) -> dict[str, Any]:
+        """What counts when hashed; without a choice of epoch the setting counts for nothing."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        if self.selection == "last":
+            del values["selection"]
+        return values

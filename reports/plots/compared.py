@@ -60,7 +60,9 @@ def draw(group: Group, styles: dict[str, tuple[Look, str]], name: str, title: st
     )
 
 
-def _mark(ax: Any, entry: Entry, look: Look, gid: str, *, notable: bool, shrink: float) -> None:
+def _mark(
+    ax: Any, entry: Entry, look: Look, gid: str, *, notable: bool, shrink: float, crowd: int
+) -> None:
     """A network that stands in several studies is drawn for each, one within the other."""
     clean, robust = entry.clean, entry.robust
     x, y = clean.value, robust.value

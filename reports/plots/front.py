@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pipeline.records import SplitName
+from reports.front_notes import probability
 from reports.plots.labels import place_labels
 from reports.plots.style import GREY, WIDTH, Drawn, Look, Omitted, epsilon_of, looks, percent_axis
 from reports.queries import Study, TrialResult
@@ -13,6 +14,10 @@ from reports.wording import interval, percent, setting, short_method
 
 NAME, TITLE = "front", "Clean against robust accuracy"
 SPLIT = SplitName.VALIDATION
+_BAND = (
+    " The light band holds the middle 80 % of the fronts of resampled images; as a front is the "
+    "best of many, resampling moves it up a little."
+)
 
 
 def draw(study: Study) -> Drawn | Omitted:
@@ -64,6 +69,7 @@ def _finish(ax: Any, study: Study, styles: dict[str, Look]) -> None:
     for strategy in dict.fromkeys(shown):
         look = styles[strategy]
         ax.plot([], [], look.marker, color=look.colour, markersize=7, label=strategy)
+    _band(ax, study)
     corners = [_position(trial) for trial in study.front]
     if len(corners) > 1:
         ax.step(*zip(*corners, strict=True), where="pre", color=GREY, lw=1.2, zorder=2,
@@ -81,6 +87,17 @@ def _finish(ax: Any, study: Study, styles: dict[str, Look]) -> None:
         if trial is not None and trial in study.judged
     ]
     place_labels(ax, texts, [point for point in points if point])
+
+
+def _band(ax: Any, study: Study) -> None:
+    """Between the fronts that 90 % and 10 % of the resamples reach."""
+    found = study.front_statistics
+    if found is None:
+        return
+    box = ax.get_xlim(), ax.get_ylim()
+    ax.fill_between(found.clean, found.attained_low, found.attained_high, color="#ebebeb", lw=0,
+                    step="pre", zorder=1, label="resampled fronts, 10–90 %")  # fmt: skip
+    ax.set(xlim=box[0], ylim=box[1])
 
 
 def _position(trial: TrialResult) -> tuple[float, float]:
@@ -102,6 +119,8 @@ def _tip(trial: TrialResult, study: Study) -> str:
         f"{clean.total} validation images",
     ]
     lines += ["on the Pareto front"] if trial in study.front else []
+    chance = study.front_probability(trial)
+    lines += [f"on the front with probability {probability(chance)}"] if chance >= 0 else []
     lines += [] if trial.row.feasible else ["breaks a constraint of the space"]
     lines += [f"trust audit: {trial.audit.status}"] if trial.audit else []
     return "\n".join(lines)
@@ -112,7 +131,9 @@ def _reading(study: Study) -> str:
     return (
         "Each mark is one trained network: further right is more accurate on clean images, "
         "further up withstands more attacks. Crosses are 95 % intervals; the grey steps join the "
-        "networks that no other beats in both" + (f"; hollow marks {hollow}." if hollow else ".")
+        "networks that no other beats in both"
+        + (f"; hollow marks {hollow}." if hollow else ".")
+        + (_BAND if study.front_statistics else "")
     )
 
 
@@ -144,6 +165,7 @@ def _data(study: Study) -> pd.DataFrame:
                 "robust_high": robust.interval[1],
                 "num_samples": clean.total,
                 "front": trial in study.front,
+                "front_probability": study.front_probability(trial),
                 "feasible": trial.row.feasible,
                 "audit": trial.audit.status if trial.audit else "",
             }

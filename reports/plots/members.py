@@ -12,6 +12,8 @@ from reports.wording import short_method
 NAME, TITLE = "members", "Accuracy under each attack of the ensemble"
 _MOST = 16
 """Rows that stay readable."""
+_WIDEST = 24
+"""Attacks that do."""
 
 
 def draw(study: Study) -> Drawn | Omitted:
@@ -21,6 +23,12 @@ def draw(study: Study) -> Drawn | Omitted:
     members = study.suites[split].members
     if not shown or not members:
         reason = "no verdicts of baselines or front are stored on the test or validation split"
+        return Omitted(name=NAME, title=TITLE, reason=reason)
+    if len(members) > _WIDEST:
+        reason = (
+            f"{len(members)} attacks do not fit on one strip; “Who broke what” shows the strongest "
+            "and tables/members.csv has all"
+        )
         return Omitted(name=NAME, title=TITLE, reason=reason)
     data = member_frame(study, shown, split)
     columns = ["clean", *members, "all of them"]
@@ -86,7 +94,9 @@ def member_frame(study: Study, trials: list[TrialResult], split: str) -> pd.Data
         cells = [(name, result.member(name)) for name in ("clean", *study.suites[split].members)]
         for name, cell in [*cells, ("all of them", result.robust)]:
             low, high = cell.interval if cell else (np.nan, np.nan)
-            alone = result.broken_only_by(name)
+            # Of a chain, whose members saw only what was left, it is not known.
+            chained = study.suites[split].survivors_only
+            alone = None if chained else result.broken_only_by(name)
             rows.append(
                 {
                     "label": trial.row.label,

@@ -337,3 +337,55 @@ def test_another_suite_is_another_study_and_an_absent_one_cannot_be_resumed(tmp_
     OptunaLedger(url, "s", space, resume=False, judged_by="pgd10").ask()
     with pytest.raises(ConfigError, match="another suite"):
         OptunaLedger(url, "s", space, resume=True, judged_by="pgd20")
+
+
+def test_replicates_come_last_with_seeds_of_their_own(tmp_path):
+    space = tiny_space(tmp_path, "seeds=3", "seed=7")
+    ledger = open_ledger(tmp_path, space)
+    rows = drain(ledger)
+    assert all(row.role != "replicate" for row in rows)
+    ledger.replicate([rows[0], rows[2]])
+    assert ledger.num_planned == 7
+    again = drain(ledger)
+    assert [row.label for row in again] == [
+        "vanilla.seed8",
+        "vanilla.seed9",
+        "sr-001.seed8",
+        "sr-001.seed9",
+    ]
+    assert [row.replicate_of for row in again] == ["vanilla", "vanilla", "sr-001", "sr-001"]
+    assert [row.config["seed"] for row in again] == [8, 9, 8, 9]
+    assert again[2].parameters == rows[2].parameters
+    assert again[2].config["strategy"] == rows[2].config["strategy"]
+    assert len({row.fingerprint for row in rows + again}) == 7
+    for row in rows + again:
+        ledger.update(told(row, 0.9, 0.4))
+    # The search has not seen them.
+    assert states(tmp_path) == ["COMPLETE"] * 2
+    assert states(tmp_path, "s.replicates") == ["COMPLETE"] * 4
+
+
+def test_replicates_are_handed_out_once_across_runs(tmp_path):
+    space = tiny_space(tmp_path, "seeds=2")
+    ledger = open_ledger(tmp_path, space)
+    rows = drain(ledger)
+    ledger.replicate(rows)
+    done = ledger.ask()
+    ledger.update(told(done, 0.8, 0.3))
+    interrupted = ledger.ask()
+    again = open_ledger(tmp_path, space, resume=True)
+    left = [row.label for row in drain(again) if row.role == "replicate"]
+    assert left == [interrupted.label]
+    again.replicate(rows)
+    assert [row.label for row in drain(again)] == ["sr-001.seed1"]
+
+
+def test_a_study_may_be_continued_with_more_seeds(tmp_path):
+    ledger = open_ledger(tmp_path, tiny_space(tmp_path))
+    rows = drain(ledger)
+    for row in rows:
+        ledger.update(told(row, 0.9, 0.4))
+    again = open_ledger(tmp_path, tiny_space(tmp_path, "seeds=2"), resume=True)
+    assert drain(again) == []
+    again.replicate(again.rows())
+    assert len(drain(again)) == 3

@@ -90,3 +90,17 @@ def test_parquet_blocks_merge_into_one_table(tmp_path):
 
     rows = pd.read_parquet(tmp_path / "all.parquet")
     assert rows["robust"].tolist() == [True, False, True, False, False, False]
+
+
+def test_lists_come_back_unchanged(store):
+    """In a store that is opened anew, too: what is read again is checked against its sum."""
+    lists = np.empty(3, dtype=object)
+    for row, value in enumerate(([1.0, 2.0], [], [3.5])):
+        lists[row] = np.array(value, dtype=np.float32)
+    told = Block(columns={"sample": np.arange(3), "gradient": lists}, metadata={})
+    store.put(KEY, told)
+    if isinstance(store, ParquetStore):
+        store = ParquetStore(store.root)
+    assert store.has(KEY)
+    back = store.get(KEY).columns["gradient"]
+    assert [list(row) for row in back] == [[1.0, 2.0], [], [3.5]]

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pipeline.config import TrialConfig, input_spec
 from pipeline.data import DigitsConfig, Split, load_dataset
 from pipeline.errors import ConfigError
 from pipeline.experiment import EPOCHS_FILE, clean_accuracy, read_history, train
+from pipeline.fingerprint import plain
 from pipeline.training.adversarial import ATConfig
 from pipeline.training.config import TrainingConfig
 from pipeline.training.rat import RATConfig
@@ -140,6 +142,50 @@ def test_nothing_is_left_to_do_after_the_last_epoch(data: Data, tmp_path: Path) 
     assert run(trial(), data, tmp_path) == 0
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert set(before) == {checkpoints.FILE_NAME, EPOCHS_FILE}
+
+
+def chosen_by(selection: str, epochs: int = EPOCHS) -> TrialConfig:
+    config = trial()
+    # A rate at which accuracy goes up and down.
+    training = replace(config.training, selection=selection, learning_rate=0.4, epochs=epochs)
+    return replace(config, training=training)
+
+
+@pytest.mark.parametrize(
+    ("selection", "metric"),
+    [("best_validation", "validation_accuracy"), ("best_test", "test_accuracy")],
+)
+def test_the_judged_network_is_that_of_the_best_epoch(
+    data: Data, tmp_path: Path, selection: str, metric: str
+) -> None:
+    """The first of equals; it is the network that a training ending there would have left."""
+    config = chosen_by(selection, epochs=6)
+    assert run(config, data, tmp_path / "all", 6) == 6
+    values = [row[metric] for row in read_history(tmp_path / "all")]
+    best = values.index(max(values)) + 1
+    assert best < 6, "the last epoch is the best: this test would show nothing"
+    run(config, data, tmp_path / "short", best)
+    kept = checkpoints.load(tmp_path / "all" / checkpoints.FILE_NAME)
+    then = checkpoints.load(tmp_path / "short" / checkpoints.FILE_NAME)
+    assert (kept.epoch, then.epoch) == (6, best)
+    for name, value in then.weights.items():
+        assert torch.equal(kept.weights[name], value), name
+
+
+def test_a_chosen_network_survives_an_interruption(data: Data, tmp_path: Path) -> None:
+    config = chosen_by("best_test")
+    run(config, data, tmp_path / "unbroken")
+    for _ in range(EPOCHS):
+        run(config, data, tmp_path / "broken", 1)
+    same(tmp_path / "unbroken", tmp_path / "broken")
+
+
+def test_only_a_choice_of_epoch_counts_in_a_networks_name() -> None:
+    """Stores that were filled before there was a choice keep their names."""
+    last = trial()
+    assert "selection" not in plain(last)["training"]
+    others = {chosen_by(kind).fingerprint() for kind in ("last", "best_validation", "best_test")}
+    assert len(others) == 3
 
 
 def test_another_trials_checkpoint_is_refused(data: Data, tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""Scales: a space's own settings, shrunk or grown by one word, `--set scale=tiny`."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import config_file
+from pipeline.errors import ConfigError
+
+SCALES = Path(__file__).parent / "scales"
+WHOLE = ("data", "model")
+"""Sections that a scale replaces; of all others it sets single keys."""
+_PREFIX = "scale="
+
+
+def expanded(overrides: Sequence[str]) -> list[str]:
+    """The `--set` settings with the scale's own before them, so that all others win over it.
+
+    Raises:
+        ConfigError: There is no such scale, or its file is wrong.
+    """
+    named = [item for item in overrides if item.replace(" ", "").startswith(_PREFIX)]
+    if not named:
+        return list(overrides)
+    return [*_settings(named[-1].partition("=")[2].strip()), *overrides]
+
+
+def _settings(name: str) -> list[str]:
+    """What a scale sets, as `--set` would."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else SCALES / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in SCALES.glob("*.yaml")))
+        raise ConfigError(
+            f"--set scale={name}: no such scale; write one of {known}, or the path of a YAML file"
+        )
+    settings: dict[str, Any] = {}
+    for section, value in config_file.read(path).data.items():
+        if str(section) in WHOLE or not isinstance(value, dict):
+            settings[str(section)] = value
+        else:
+            settings |= {f"{section}.{key}": item for key, item in value.items()}
+    # JSON is YAML, too.
+    return [f"{place}={json.dumps(value)}" for place, value in settings.items()]

@@ -1,0 +1,67 @@
+"""The spaces of a folder, one sweep after another, in one Ray session."""
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.adapters.ray_session import connected
+from pipeline.config import SpaceConfig
+from pipeline.console import printable
+from pipeline.errors import ConfigError
+from pipeline.files import StorePath
+from pipeline.interrupts import STOPPED
+from pipeline.sweep_files import SweepFiles
+from pipeline.sweep_run import run_sweep
+
+
+def run_sweeps(
+    spaces: Sequence[tuple[Path, SpaceConfig, str]],
+    *,
+    overrides: Sequence[str],
+    store: StorePath,
+    resume: bool,
+    address: str | None,
+) -> int:
+    """Run or continue a sweep for each space; what stops one does not stop the others.
+
+    Networks that several spaces share are trained once: they lie in one store.
+
+    Args:
+        spaces: File, what it says, and the sweep's name.
+        overrides: `--set` settings that all were read with.
+        store: Of all of them.
+        resume: Whether sweeps that exist are continued; others begin.
+        address: Of a running Ray cluster; None starts one on this machine.
+
+    Returns:
+        The highest exit code of all; 130 as soon as one was interrupted.
+    """
+    codes = [0]
+    with connected(address):
+        for number, (file, space, name) in enumerate(spaces, 1):
+            sys.stdout.write(f"\n{number} of {len(spaces)}: {file}\n")
+            sys.stdout.flush()
+            code = 2
+            try:
+                code = run_sweep(
+                    space,
+                    space_file=file,
+                    overrides=overrides,
+                    store=store,
+                    name=name,
+                    resume=resume and SweepFiles(store, name).exists(),
+                    address=address,
+                )
+            except ConfigError as error:
+                with contextlib.suppress(OSError):
+                    sys.stderr.write(printable(f"{error}\n"))
+            if code == STOPPED:
+                return code
+            codes.append(code)
+    if any(space.paper for _, space, _ in spaces):
+        place = "" if store == Path("runs") else f" --store {store}"
+        sys.stdout.write(
+            f"\nbeside the paper's tables and figures: python -m reports.build{place} --paper\n"
+        )
+    return max(codes)

@@ -1,0 +1,72 @@
+"""Networks that differ in the seed alone: mean and spread over trainings."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from reports.queries import Study, TrialResult
+from reports.tables import Cell, Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Values of equal trainings with different seeds."""
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds."""
+        return float(np.mean(self.values))
+
+    @property
+    def deviation(self) -> float:
+        """Sample standard deviation over the seeds (n - 1); NaN for one."""
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else float("nan")
+
+
+def spread(values: Iterable[float | None]) -> Spread | None:
+    """The spread of those values that exist; None where none does."""
+    known = tuple(value for value in values if value is not None)
+    return Spread(values=known) if known else None
+
+
+def seeds_table(study: Study) -> Table:
+    """Every setting that was trained with several seeds; empty where none was."""
+    split = study.reporting_split
+    rows = []
+    for trial in study.trials:
+        alike = study.alike(trial)
+        if len(alike) < 2 or trial.row.replicate_of:
+            continue
+        cells = [Cell(text=trial.row.label, sort=trial.row.label)]
+        for kind in ("clean", "robust"):
+            found = spread(_accuracy(network, kind, split) for network in alike)
+            cells += _cells(found)
+        rows.append((*cells, Cell(text=str(len(alike)), sort=len(alike))))
+    heads = ("Setting", "Clean %", "each", "Robust %", "each", "Seeds")
+    return Table(
+        name="seeds",
+        title="The same setting, trained with several seeds",
+        heads=heads,
+        rows=tuple(rows),
+        numeric=frozenset({1, 3, 5}),
+    )
+
+
+def _accuracy(trial: TrialResult, kind: str, split: str) -> float | None:
+    accuracy = trial.clean(split) if kind == "clean" else trial.robust(split)
+    return accuracy.value if accuracy else None
+
+
+def _cells(found: Spread | None) -> list[Cell]:
+    """Mean with deviation, and the single values."""
+    if found is None:
+        return [Cell(text="–", sort=""), Cell(text="–", sort="")]
+    deviation = "" if np.isnan(found.deviation) else f" ± {100 * found.deviation:.1f}"
+    each = ", ".join(f"{100 * value:.1f}" for value in found.values)
+    return [
+        Cell(text=f"{100 * found.mean:.1f}{deviation}", sort=found.mean),
+        Cell(text=each, sort=each),
+    ]
