@@ -119,3 +119,19 @@ def write_audit(store, label, status="PASS", *, failed=(), warned=(), robust=0.4
     folder = store / "audits" / f"{label}0000"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{split}.json").write_text(json.dumps(found))
+
+
+def write_gradients(store, label, images, gradients, counts, split="test"):
+    """How a network's gradients are distributed, and pictures of all its samples."""
+    folder = store / "gradients" / f"{label}0000" / split
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = {
+        "sample": np.arange(len(images)),
+        "label": np.zeros(len(images), dtype=int),
+        "counts": [list(map(int, row)) for row in counts],
+        "image": [image.ravel().tolist() for image in images],
+        "gradient": [gradient.ravel().tolist() for gradient in gradients],
+    }
+    shape = ",".join(map(str, images.shape[1:]))
+    table = pa.table(columns).replace_schema_metadata({"shape": shape})
+    pq.write_table(table, folder / "block-0.parquet")

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from stores import trial, write_epochs, write_sweep, write_verdicts
 
 from reports import paper_text
 from reports.build import build_paper, main
@@ -13,7 +14,6 @@ from reports.facts import facts as facts_of
 from reports.paper_tables import Library, all_tables
 from reports.paper_values import printed
 from reports.queries import load_study
-from tests.reports.stores import trial, write_epochs, write_sweep, write_verdicts
 
 TOTAL = 8
 MEMBERS = [
