@@ -410,7 +410,7 @@ def test_the_paper_suite_is_the_papers() -> None:
 
 
 def test_unknown_suite() -> None:
-    with pytest.raises(ConfigError, match=r"no suite 'papr'.*paper, paper_fig3,.*quick"):
+    with pytest.raises(ConfigError, match=r"no suite 'papr'.*paper_fig1, paper_fig3,.*quick"):
         load_suite("papr")
 
 
