@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pipeline.records import SplitName
 from reports.evidence import StoredAttack, common_samples, union
@@ -45,6 +46,8 @@ def draw(study: Study) -> Drawn | Omitted:
         _panel(ax, data[data["family"] == family], styles, unit)
         ax.set_title(family, fontsize=10.5, loc="left")
         ax.set_xlabel(label)
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     for ax in axes[len(families) :]:
         ax.set_visible(False)
     for ax in axes[::columns]:
