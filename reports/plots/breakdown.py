@@ -84,7 +84,8 @@ def breakdown_frame(study: Study, trials: Sequence[TrialResult], split: str) -> 
         if result is None or result.gaps or result.correct is None:
             continue
         standing = result.correct
-        for member in suite.members:
+        # Whoever is a source is not attacked by transfer from itself.
+        for member in suite.of(trial.row.fingerprint).members:
             survives = result.outcomes[member].to_numpy(dtype=bool)
             broken, alone = standing & ~survives, result.broken_only_by(member)
             if suite.survivors_only:
