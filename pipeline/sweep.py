@@ -1,6 +1,7 @@
 """Run a study: `python -m pipeline.sweep --space search_spaces/lambda.yaml`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,7 +65,7 @@ def space_files(path: Path) -> list[Path]:
     Raises:
         ConfigError: The folder has none.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):  # unlike Path.is_dir, also of a name that no file could have
         return [path]
     found = sorted(path.rglob("*.yaml"))
     if not found:
@@ -106,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from pipeline.sweep_run import run_sweep
         from pipeline.sweep_series import run_sweeps
 
-        if options.space.is_dir():
+        if os.path.isdir(options.space):
             return run_sweeps(
                 spaces,
                 overrides=overrides,
