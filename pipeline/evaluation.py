@@ -296,11 +296,10 @@ def _gradients(
     def one(part: Tensor) -> None:
         gradient, _ = probability_gradient(model, images[part], labels[part])
         counts.extend(component_counts(gradient).cpu().numpy())
-        for position, image, slope in zip(part.tolist(), images[part], gradient, strict=True):
-            kept = start + position < NUM_PICTURES
-            for name, value in (("image", image), ("gradient", slope)):
-                flat = value.detach().float().flatten().cpu().numpy()
-                pictures[name].append(flat if kept else flat[:0])
+        kept = int((part + start < NUM_PICTURES).sum())  # a split's first samples come first
+        for name, values in (("image", images[part]), ("gradient", gradient)):
+            flat = values[:kept].detach().float().flatten(1).cpu().numpy()
+            pictures[name].extend([*flat, *[flat.reshape(-1)[:0]] * (len(part) - kept)])
 
     in_batches(torch.arange(len(labels), device=labels.device), size, one)
     columns: dict[str, Sequence[Any]] = {"counts": counts, **pictures}

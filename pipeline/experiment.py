@@ -26,12 +26,9 @@ from pipeline.worker import choose_device
 
 EPOCHS_FILE = "epochs.jsonl"
 BEST_FILE = "best.safetensors"
-"""The best network so far, where one is chosen; at the end it becomes the checkpoint."""
-JUDGE = {
-    "best_validation": (SplitName.VALIDATION, "validation_accuracy"),
-    "best_test": (SplitName.TEST, "test_accuracy"),
-}
-"""Split and metric by which `training.selection` chooses an epoch."""
+"""The best network so far, where one is chosen; the last checkpoint has its weights."""
+CHOSEN_BY = {"best_validation": "validation_accuracy", "best_test": "test_accuracy"}
+"""Metric by which `training.selection` chooses an epoch."""
 EVALUATION_BATCH = 512
 
 
@@ -103,7 +100,8 @@ def train(
     model.to(where)
     optimizer = build_optimizer(model, config.training, strategy)
     path = folder / checkpoints.FILE_NAME
-    checkpoint, history = _left_by_last(folder, fingerprint)
+    chosen_by = CHOSEN_BY.get(config.training.selection)
+    checkpoint, history = _left_by_last(folder, fingerprint, chooses=chosen_by is not None)
     done = 0
     if checkpoint is not None:
         model.load_state_dict(checkpoint.weights)
@@ -119,9 +117,8 @@ def train(
     )
     train_images, train_labels = _on_device(splits[SplitName.TRAIN], where)
     valid_images, valid_labels = _on_device(splits[SplitName.VALIDATION], where)
-    selection = config.training.selection
-    chooses_on_test = selection == "best_test"
-    test = _on_device(splits[SplitName.TEST], where) if chooses_on_test else None
+    on_test = chosen_by == "test_accuracy"
+    test = _on_device(splits[SplitName.TEST], where) if on_test else None
     for epoch in range(done, config.training.epochs):
         rate = learning_rate(config.training, epoch)
         for group in optimizer.param_groups:
@@ -151,10 +148,11 @@ def train(
             # The curves first: a checkpoint without its curve's last point could not be mended.
             write_atomically(folder / EPOCHS_FILE, lines.encode())
             about: dict[str, Any] = {"config": config, "fingerprint": fingerprint, "spec": spec}
-            if selection != "last" and _is_best(history, JUDGE[selection][1]):
-                checkpoints.save(folder / BEST_FILE, model, None, epoch=epoch + 1, **about)
-            if selection != "last" and epoch + 1 == config.training.epochs:
-                model.load_state_dict(checkpoints.load(folder / BEST_FILE).weights)
+            if chosen_by is not None:
+                if _is_best(history, chosen_by):
+                    checkpoints.save(folder / BEST_FILE, model, None, epoch=epoch + 1, **about)
+                if epoch + 1 == config.training.epochs:
+                    model.load_state_dict(checkpoints.load(folder / BEST_FILE).weights)
             checkpoints.save(path, model, optimizer, epoch=epoch + 1, **about)
         yield metrics
         if should_stop():
@@ -175,7 +173,7 @@ def _on_device(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def _left_by_last(
-    folder: StorePath, fingerprint: str
+    folder: StorePath, fingerprint: str, *, chooses: bool
 ) -> tuple[checkpoints.Checkpoint | None, list[dict[str, Any]]]:
     """The last checkpoint and the metrics of its epochs; what is damaged is set aside."""
     path = folder / checkpoints.FILE_NAME
@@ -186,6 +184,8 @@ def _left_by_last(
         history = read_history(folder)[: checkpoint.epoch]
         if len(history) < checkpoint.epoch:
             raise DamagedError(f"{folder / EPOCHS_FILE}: lacks epochs that the checkpoint has")
+        if chooses:
+            checkpoints.load(folder / BEST_FILE)
     except ConfigError as error:
         aside = set_aside(path)
         logging.getLogger(__name__).warning(

@@ -20,10 +20,14 @@ def expanded(overrides: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: There is no such scale, or its file is wrong.
     """
+    named = scaled(overrides)
+    return [*_settings(named), *overrides] if named else list(overrides)
+
+
+def scaled(overrides: Sequence[str]) -> str:
+    """The scale that the `--set` settings name, the last one; empty without any."""
     named = [item for item in overrides if item.replace(" ", "").startswith(_PREFIX)]
-    if not named:
-        return list(overrides)
-    return [*_settings(named[-1].partition("=")[2].strip()), *overrides]
+    return named[-1].partition("=")[2].strip() if named else ""
 
 
 def _settings(name: str) -> list[str]:

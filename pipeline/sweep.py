@@ -12,7 +12,7 @@ from pipeline.config_types import NAME_PATTERN
 from pipeline.console import STORE, parse, run_command
 from pipeline.errors import ConfigError
 from pipeline.plan import describe_plan
-from pipeline.scale import expanded
+from pipeline.scale import expanded, scaled
 from pipeline.search.rules import RULES
 
 EXAMPLES = """examples:
@@ -56,7 +56,12 @@ def read_space(path: Path, overrides: Sequence[str]) -> SpaceConfig:
     Raises:
         ConfigError: With everything that is wrong, at file:line:column.
     """
-    return config_file.check(config_file.read(path, expanded(overrides)), SpaceConfig, RULES)
+    file = config_file.read(path, expanded(overrides))
+    space = config_file.check(file, SpaceConfig, RULES)
+    if space.scale and not scaled(overrides):
+        message = f"is not written in a file: it shrinks one, by --set scale={space.scale}"
+        raise file.error([config_file.Problem(("scale",), message, "key")])
+    return space
 
 
 def space_files(path: Path) -> list[Path]:
@@ -107,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from pipeline.sweep_run import run_sweep
         from pipeline.sweep_series import run_sweeps
 
-        if os.path.isdir(options.space):
+        if files != [options.space]:
             return run_sweeps(
                 spaces,
                 overrides=overrides,

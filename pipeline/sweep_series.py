@@ -1,6 +1,5 @@
 """The spaces of a folder, one sweep after another, in one Ray session."""
 
-import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ def run_sweeps(
     resume: bool,
     address: str | None,
 ) -> int:
-    """Run or continue a sweep for each space; what stops one does not stop the others.
+    """Run or continue a sweep for each space; one that cannot run does not keep the others.
 
     Networks that several spaces share are trained once: they lie in one store.
 
@@ -54,8 +53,7 @@ def run_sweeps(
                     address=address,
                 )
             except ConfigError as error:
-                with contextlib.suppress(OSError):
-                    sys.stderr.write(printable(f"{error}\n"))
+                sys.stderr.write(printable(f"{error}\n"))
             if code == STOPPED:
                 return code
             codes.append(code)

@@ -1,5 +1,6 @@
 """A scale shrinks any space; what else is set wins over it."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -112,3 +113,28 @@ def test_a_name_for_several_sweeps_is_refused(capsys):
 def test_a_folder_without_spaces(tmp_path, capsys):
     assert main(["--space", str(tmp_path)]) == 2
     assert "holds no .yaml file" in capsys.readouterr().err
+
+
+def test_a_scale_in_a_file_is_refused_where_it_stands(tmp_path):
+    """It would name the sweep and shrink nothing."""
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACES[0].read_text() + "scale: tiny\n")
+    line = len(path.read_text().splitlines())
+    with pytest.raises(ConfigError, match=rf"space\.yaml:{line}:1 .*--set scale=tiny"):
+        read_space(path, [])
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("report.sources=[at]", "expected the label of a baseline, got 'at'"),
+        ("report.suite=quick", "no stage with access: transfer; remove the sources"),
+        ("report.suite=transfer", "attacks through other networks alone"),
+        ("baselines=[]", "nothing would be trained"),
+    ],
+)
+def test_settings_that_do_not_fit_a_table(setting, told):
+    path = PAPER / "table1" / "cifar10_vgg11.yaml"
+    more = ["baselines=[vanilla]"] if "sources" in setting else []
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        read_space(path, [*more, setting])

@@ -156,3 +156,17 @@ def test_one_space_that_cannot_run_does_not_stop_the_others(series, tmp_path, ca
     told = capsys.readouterr()
     assert "nowhere" in told.err
     assert "sweep 'tiny' is complete" in told.out
+
+
+def test_a_complete_sweep_goes_on_with_more_seeds(series):
+    store, space = series / "store", str(series / "spaces" / "b_search.yaml")
+    before = trials(store, "tiny")
+    arguments = ["--space", space, "--store", str(store), "--set", "seeds=2", "--resume"]
+    assert main(arguments) == 0
+    after = trials(store, "tiny")
+    assert {label: after[label] for label in before} == before
+    again = {label: row for label, row in after.items() if row["replicate_of"]}
+    assert "vanilla.seed1" in again
+    assert {row["outcome"] for row in again.values()} == {"complete"}
+    study = load_study(store, "tiny")
+    assert all(trial.point("test") for trial in study.trials if trial.row.replicate_of)

@@ -136,11 +136,18 @@ def _suites_exist(space: SpaceConfig) -> Iterator[Problem]:
         except ConfigError as error:
             yield Problem(place, str(error))
             continue
-        if all(stage.access == "transfer" for stage in (suite, *suite.then)):
+        access = {stage.access for stage in (suite, *suite.then)}
+        if access == {"transfer"}:
             yield Problem(
                 place,
-                f"'{name}' attacks through other networks alone, and a sweep names none; use it "
-                "with pipeline.evaluate --source",
+                f"'{name}' attacks through other networks alone, and would not attack those; use "
+                "it with pipeline.evaluate --source",
+            )
+        elif place == ("report", "suite") and space.report.sources and "transfer" not in access:
+            yield Problem(
+                ("report", "sources"),
+                f"the suite '{name}' has no stage with access: transfer; remove the sources",
+                "key",
             )
 
 

@@ -8,10 +8,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from pipeline.records import SplitName
 from reports.evidence import StoredAttack, common_samples, union
 from reports.plots.members import notable
-from reports.plots.networks import NetworkLook, compared, left_out, network_looks
+from reports.plots.networks import (
+    NetworkLook,
+    compared,
+    left_out,
+    network_looks,
+    number_of_images,
+    rows_of_a_split,
+)
 from reports.plots.style import WIDTH, Drawn, Omitted, percent_axis
 from reports.queries import Study, TrialResult
 from reports.wording import radius
@@ -56,8 +62,6 @@ def draw(study: Study) -> Drawn | Omitted:
     percent_axis(axes[0].yaxis)
     handles, texts = axes[0].get_legend_handles_labels()
     figure.legend(handles, texts, loc="outside upper left", ncols=4, columnspacing=1.2)
-    sizes = sorted(set(data["num_samples"]))
-    count = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     return Drawn(
         name=NAME,
         title=TITLE,
@@ -65,7 +69,7 @@ def draw(study: Study) -> Drawn | Omitted:
             "A panel an attack, a curve a network: the further right, the more each pixel may "
             "change; at 0 stands the accuracy without attack. Where an attack ran through several "
             "oracles, an image counts only if it survives all of them. Vertical bars are 95 % "
-            f"Wilson intervals of {count} images.{left_out(study, shown)}"
+            f"Wilson intervals of {number_of_images(data)} images.{left_out(study, shown)}"
         ),
         figure=figure,
         data=data,
@@ -74,12 +78,7 @@ def draw(study: Study) -> Drawn | Omitted:
 
 def radius_frame(study: Study, trials: list[TrialResult]) -> pd.DataFrame:
     """By network, attack family and radius: the share of images that stays correct."""
-    splits = dict.fromkeys([study.reporting_split, SplitName.TEST, SplitName.VALIDATION])
-    for split in splits:
-        rows = [row for trial in trials for row in _rows(trial, split)]
-        if rows:
-            return pd.DataFrame(rows, columns=list(_COLUMNS))
-    return pd.DataFrame(columns=list(_COLUMNS))
+    return rows_of_a_split(study, trials, _rows, _COLUMNS)
 
 
 def family_of(attack: str) -> str:

@@ -1,8 +1,12 @@
 """Which networks are compared in detail, and how one is told from another, also in grey."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import pandas as pd
+
+from pipeline.records import SplitName
 from reports.plots.members import notable
 from reports.plots.style import looks
 from reports.queries import Study, TrialResult
@@ -53,6 +57,26 @@ def network_looks(study: Study, trials: Sequence[TrialResult]) -> dict[str, Netw
         dash = _DASHES[index % len(_DASHES)]
         found[trial.row.label] = NetworkLook(colour=colour, marker=marker, dash=dash)
     return found
+
+
+def rows_of_a_split(
+    study: Study,
+    trials: Sequence[TrialResult],
+    rows: Callable[[TrialResult, str], list[dict[str, Any]]],
+    columns: Sequence[str],
+) -> pd.DataFrame:
+    """Rows of the reporting split, or of the first other one that has any; none without."""
+    for split in dict.fromkeys([study.reporting_split, SplitName.TEST, SplitName.VALIDATION]):
+        found = [row for trial in trials for row in rows(trial, split)]
+        if found:
+            return pd.DataFrame(found, columns=list(columns))
+    return pd.DataFrame(columns=list(columns))
+
+
+def number_of_images(data: pd.DataFrame) -> str:
+    """Images behind the rows, for a sentence: `500`, or `100 to 500`."""
+    sizes = sorted(set(data["num_samples"]))
+    return f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
 
 
 def left_out(study: Study, shown: Sequence[TrialResult]) -> str:

@@ -2,15 +2,15 @@
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pipeline.records import SplitName
 from reports.evidence import Evidence, StoredAttack, common_samples, union
 from reports.plots.members import notable
-from reports.plots.networks import compared, left_out
+from reports.plots.networks import compared, left_out, number_of_images, rows_of_a_split
 from reports.plots.style import WIDTH, Drawn, Omitted, percent_axis
 from reports.queries import Study, TrialResult
 from reports.wording import radius
@@ -71,14 +71,13 @@ def draw(study: Study) -> Drawn | Omitted:
     for ax in axes[: len(shown)]:
         handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=3)
-    sizes = sorted(set(data["num_samples"]))
-    count = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     return Drawn(
         name=NAME,
         title=TITLE,
         reading=(
-            f"A panel a network: share of {count} {first['split']} images that stay correct under "
-            f"{first['attack']} through the {first['surrogate']} surrogate of each width, with "
+            f"A panel a network: share of {number_of_images(data)} {first['split']} images that "
+            f"stay correct under {first['attack']} "
+            f"through the {first['surrogate']} surrogate of each width, with "
             "95 % Wilson intervals. Lines are single attacks or unions; lower means a stronger "
             "attack. "
             f"The ensemble is {', '.join(ENSEMBLE)}; everything is every stored attack on these "
@@ -91,12 +90,7 @@ def draw(study: Study) -> Drawn | Omitted:
 
 def width_frame(study: Study, trials: list[TrialResult]) -> pd.DataFrame:
     """By network: accuracy at each width, of the single surrogate, and of the unions."""
-    splits = dict.fromkeys([study.reporting_split, SplitName.TEST, SplitName.VALIDATION])
-    for split in splits:
-        rows = [row for trial in trials for row in _rows(study, trial, split)]
-        if rows:
-            return pd.DataFrame(rows, columns=list(_COLUMNS))
-    return pd.DataFrame(columns=list(_COLUMNS))
+    return rows_of_a_split(study, trials, partial(_rows, study), _COLUMNS)
 
 
 def parsed_oracle(name: str) -> tuple[str, float] | None:

@@ -16,7 +16,7 @@ from pipeline import checkpoints
 from pipeline.config import TrialConfig, input_spec
 from pipeline.data import DigitsConfig, Split, load_dataset
 from pipeline.errors import ConfigError
-from pipeline.experiment import EPOCHS_FILE, clean_accuracy, read_history, train
+from pipeline.experiment import BEST_FILE, EPOCHS_FILE, clean_accuracy, read_history, train
 from pipeline.fingerprint import plain
 from pipeline.training.adversarial import ATConfig
 from pipeline.training.config import TrainingConfig
@@ -178,6 +178,23 @@ def test_a_chosen_network_survives_an_interruption(data: Data, tmp_path: Path) -
     for _ in range(EPOCHS):
         run(config, data, tmp_path / "broken", 1)
     same(tmp_path / "unbroken", tmp_path / "broken")
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone"])
+def test_a_best_network_that_was_damaged_is_made_again(
+    data: Data, tmp_path: Path, harm: str
+) -> None:
+    config, broken = chosen_by("best_test"), tmp_path / "broken"
+    run(config, data, tmp_path / "unbroken")
+    run(config, data, broken, 2)
+    best = broken / BEST_FILE
+    if harm == "cut":
+        best.write_bytes(best.read_bytes()[:100])
+    else:
+        best.unlink()
+    assert run(config, data, broken) == EPOCHS
+    assert (broken / f"{checkpoints.FILE_NAME}.damaged-1").exists()
+    same(tmp_path / "unbroken", broken)
 
 
 def test_only_a_choice_of_epoch_counts_in_a_networks_name() -> None:
