@@ -1,6 +1,6 @@
 """What decides a network: plain frozen dataclasses, checked when they are made."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 SurrogateName = Literal[
@@ -137,6 +137,10 @@ class ModelConfig:
     encoding: Literal["direct", "poisson"] = "direct"
     """How an image becomes T inputs; event frames are used as they are."""
     neuron: NeuronConfig = NeuronConfig()
+    input: Literal["counts", "scaled", "binary"] = "counts"
+    """What the first layer makes of event frames: `counts` leaves them as they are, `scaled`
+    divides by the training set's largest count (more is cut off), `binary` asks for an event or
+    none. Images have their normalisation in its place."""
     channels: tuple[int, int, int] = (16, 32, 32)
     """Widths of the `small` network's convolutions; the other architectures have their own."""
 
@@ -149,6 +153,13 @@ class ModelConfig:
             )
         if self.architecture != "small" and self.channels != (16, 32, 32):
             raise FieldError("channels", f"{self.architecture} has its own widths: remove this key")
+
+    def identity(self) -> dict[str, object]:
+        """What counts when hashed; frames used as they are need not be mentioned."""
+        values: dict[str, object] = {item.name: getattr(self, item.name) for item in fields(self)}
+        if self.input == "counts":
+            del values["input"]
+        return values
 
     @property
     def randomised(self) -> bool:
@@ -171,3 +182,5 @@ class InputSpec:
     std: tuple[float, ...] | None = None
     frames: bool = False
     """True if samples are (B, T, C, H, W) event frames instead of (B, C, H, W) images."""
+    scale: float = 1.0
+    """Of event frames: the training set's largest count."""

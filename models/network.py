@@ -2,6 +2,8 @@
 
 # Shapes: T time steps, B batch, C channels, H height, W width, F features, K classes.
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +25,50 @@ class Normalization(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images, shape (B, C, H, W)."""
         return (images - self.mean) / self.std
+
+
+class Scaled(nn.Module):
+    """Event frames as shares of the training set's largest count; more is cut off."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, counts: Tensor) -> Tensor:
+        """Frames in [0, 1]."""
+        return (counts / self.scale).clamp(max=1.0)
+
+
+class _Step(torch.autograd.Function):
+    """1 from half an event on; gradient passed straight through."""
+
+    @staticmethod
+    def forward(ctx: Any, counts: Tensor) -> Tensor:
+        return (counts >= 0.5).to(counts.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return (grads[0],)
+
+
+class Binary(nn.Module):
+    """Event frames of zeros and ones: an event or none."""
+
+    def forward(self, counts: Tensor) -> Tensor:
+        """Zeros and ones."""
+        frames: Tensor = _Step.apply(counts)  # type: ignore[no-untyped-call]
+        return frames
+
+
+def _first_layer(config: ModelConfig, spec: InputSpec) -> nn.Module:
+    """Images are normalised; event frames become what `config.input` says."""
+    if spec.frames:
+        frames = {"counts": nn.Identity(), "scaled": Scaled(spec.scale), "binary": Binary()}
+        return frames[config.input]
+    # Poisson spikes need probabilities: the released code skips the normalisation there.
+    if spec.mean is None or spec.std is None or config.encoding == "poisson":
+        return nn.Identity()
+    return Normalization(spec.mean, spec.std)
 
 
 class SpikingClassifier(nn.Module):
@@ -53,11 +99,7 @@ class SpikingClassifier(nn.Module):
         super().__init__()
         self.config, self.spec = config, spec
         self.num_timesteps = config.num_timesteps
-        # Poisson spikes need probabilities: the released code skips the normalisation there.
-        plain = spec.mean is None or spec.std is None or spec.frames or config.encoding == "poisson"
-        self.normalization: nn.Module = (
-            nn.Identity() if plain else Normalization(spec.mean or (), spec.std or ())
-        )
+        self.normalization = _first_layer(config, spec)
         self.encode = ENCODINGS["frames" if spec.frames else config.encoding]
         self.features = features
         self.head = head

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from models import InputSpec, ModelConfig
+from pipeline.attacks import Domain
 from pipeline.config_types import Count, CountOrZero, Epsilon, Name, NonNegative, Order, PaperPlace
 from pipeline.data import DataConfig, Dataset
 from pipeline.errors import ConfigError
@@ -40,6 +41,8 @@ PAPER_SPARSITY_WEIGHT = {
     ("cifar10", "sr_star"): 0.002,
     ("cifar100", "sr"): 0.002,
     ("cifar100", "sr_star"): 0.001,
+    ("cifar10_dvs", "sr"): 0.002,
+    ("cifar10_dvs", "sr_star"): 0.002,
 }
 """lambda of Appendix D by data set and method, for the squared penalty."""
 
@@ -263,6 +266,11 @@ class SpaceConfig:
         }
 
 
+def domain_of(dataset: Dataset) -> Domain:
+    """What threat models must know of the data."""
+    return Domain(frames=dataset.frames, scale=dataset.scale)
+
+
 def input_spec(dataset: Dataset) -> InputSpec:
     """What the network must know of the data."""
     return InputSpec(
@@ -272,4 +280,6 @@ def input_spec(dataset: Dataset) -> InputSpec:
         num_classes=dataset.num_classes,
         mean=tuple(dataset.mean),
         std=tuple(dataset.std),
+        frames=dataset.frames,
+        scale=dataset.scale,
     )

@@ -37,10 +37,13 @@ Name = Annotated[
 ]
 """What may name a sweep, a strategy or an attack: it also names folders."""
 
+PLACE_PATTERN = re.compile(
+    r"(fig[13456]|table[123467])/(cifar10|cifar100|cifar10_dvs)/(vgg11|wrn16)"
+)
 PaperPlace = Annotated[
     str,
     Field(
-        pattern=r"^(fig|table)[0-9]/[a-z0-9_]+/[a-z0-9_]+$",
+        pattern=f"^{PLACE_PATTERN.pattern}$",
         description="table or figure, data set and architecture, such as table1/cifar10/vgg11",
     ),
 ]
@@ -48,3 +51,5 @@ PaperPlace = Annotated[
 
 Order = Literal["all", "survivors"]
 """Whom a suite's member attacks: every sample, or those that withstood the members before it."""
+Judge = Literal["plain", "exact"]
+"""Which forward pass decides a verdict: the network's own, or the one of `docs/exact.md`."""

@@ -11,6 +11,7 @@ from pipeline.data import DATASETS
 from pipeline.errors import ConfigError
 from pipeline.evaluate_run import Request, evaluate
 from pipeline.object_path import ObjectPath
+from pipeline.redo import redo
 
 EXAMPLES = """examples:
   python -m pipeline.evaluate --checkpoint runs/trials/NAME/checkpoint.safetensors --suite paper
@@ -19,6 +20,7 @@ EXAMPLES = """examples:
   python -m pipeline.evaluate --checkpoint FILE --suite transfer --source OTHER --source THIRD
   python -m pipeline.evaluate --model my_package.networks:make --checkpoint weights.safetensors \\
       --data digits --suite strong --epsilon 0.1
+  python -m pipeline.evaluate --stale --sweep lambda
 """
 
 
@@ -30,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument("--checkpoint", type=place, required=True, help="file of a trained network")
+    result.add_argument("--checkpoint", type=place, help="file of a trained network")
     result.add_argument("--suite", default="paper", help="name of a suite, or its YAML file")
     result.add_argument(
         "--order",
@@ -52,6 +54,14 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--store", **STORE)
     result.add_argument("--data-root", help="folder of the data set, if it has moved")
     result.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    stale = result.add_argument_group("what is stored already")
+    stale.add_argument(
+        "--stale",
+        action="store_true",
+        help="instead of a checkpoint: redo the rows of the store whose attack code, suite or "
+        "checkpoint has changed since, and only those",
+    )
+    stale.add_argument("--sweep", metavar="NAME", help="with --stale: of this sweep alone")
     foreign = result.add_argument_group("a network of your own")
     foreign.add_argument(
         "--model",
@@ -81,12 +91,29 @@ def _epsilon(text: str | None) -> float | None:
     return value
 
 
+def _check_stale(options: argparse.Namespace) -> None:
+    """Refuse what says how to judge: what is stored was judged as it was asked for.
+
+    Raises:
+        ConfigError: There is such an argument.
+    """
+    known = {"stale", "sweep", "store", "data_root", "device"}
+    for name, value in vars(options).items():
+        if name not in known and value != parser().get_default(name):
+            option = name.replace("_", "-")
+            raise ConfigError(f"--stale: redoes rows as they were asked for; remove --{option}")
+
+
 def _request(options: argparse.Namespace) -> Request:
     """The checked command line.
 
     Raises:
         ConfigError: Arguments that do not fit together.
     """
+    if options.checkpoint is None:
+        raise ConfigError("--checkpoint: name the file of a network, or redo rows with --stale")
+    if options.sweep is not None:
+        raise ConfigError("--sweep: goes with --stale; remove it, or --checkpoint")
     if options.block_size < 1:
         raise ConfigError(f"--block-size: expected at least 1, got {options.block_size}")
     if options.model and isinstance(options.checkpoint, ObjectPath):
@@ -123,7 +150,14 @@ def _request(options: argparse.Namespace) -> Request:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     options = parse(parser(), arguments)
-    return run_command(lambda: evaluate(_request(options)))
+    return run_command(lambda: _redo(options) if options.stale else evaluate(_request(options)))
+
+
+def _redo(options: argparse.Namespace) -> int:
+    _check_stale(options)
+    return redo(
+        options.store, sweep=options.sweep, data_root=options.data_root, device=options.device
+    )
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from pipeline import checkpoints
 from pipeline.adapters.parquet_store import ParquetStore
 from pipeline.audit import Status
 from pipeline.audit_file import store_audit
-from pipeline.config import TRIAL, input_spec
+from pipeline.config import TRIAL, TrialConfig, domain_of, input_spec
 from pipeline.config_types import Order
 from pipeline.console import Progress, percent
-from pipeline.data import Dataset, load_dataset
+from pipeline.data import Dataset
 from pipeline.environment import revision
 from pipeline.errors import ConfigError
 from pipeline.evaluation import OWN, is_random
@@ -27,6 +27,7 @@ from pipeline.foreign_network import data_config, load_network
 from pipeline.local import LocalExecutor
 from pipeline.records import SplitName
 from pipeline.resources import local_resources
+from pipeline.stored_data import load_stored
 from pipeline.summary import union
 from pipeline.threats import (
     CLEAN,
@@ -34,6 +35,7 @@ from pipeline.threats import (
     Member,
     Source,
     SuiteConfig,
+    headline_threat,
     in_order,
     load_suite,
     measure_member,
@@ -67,7 +69,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Victim:
+class Victim:
     """The network to attack, and what is known of it."""
 
     label: str
@@ -86,7 +88,10 @@ def evaluate(request: Request) -> int:
         ConfigError: What the user can fix.
     """
     suite, console = in_order(load_suite(request.suite), request.order), Progress()
-    victim = _own(request) if request.model is None else _foreign(request)
+    if request.model is None:
+        victim = own_network(request.checkpoint, request.store, request.data_root)
+    else:
+        victim = _foreign(request)
     split = {"validation": victim.dataset.validation, "test": victim.dataset.test}[request.split]
     wanted = len(split) if request.num_samples is None else request.num_samples
     if not 1 <= wanted <= len(split):
@@ -94,12 +99,14 @@ def evaluate(request: Request) -> int:
     radius = suite.epsilon if request.epsilon is None else request.epsilon
     chosen = _members(request, suite, victim, console)
     is_audit = suite.name == "audit"
+    measured = probe_member if is_audit else measure_member
+    threat = headline_threat(suite, domain_of(victim.dataset))
     job = EvaluationJob(
         label=victim.label,
         fingerprint=victim.fingerprint,
         checkpoint=str(request.checkpoint.absolute()),
         split=request.split,
-        members=(*chosen, probe_member(radius) if is_audit else measure_member(radius)),
+        members=(*chosen, measured(radius, threat)),
         num_samples=wanted,
         block_size=request.block_size,
         seed=victim.seed if request.seed is None else request.seed,
@@ -116,9 +123,10 @@ def evaluate(request: Request) -> int:
         device=request.device,
         num_threads=int(local_resources()["CPU"]),
         revision=revision(),
+        data=victim.dataset.content_hash(),
         networks=networks,
     )
-    failure = _run(job, executor, store, console)
+    failure = run_job(job, executor, store, console)
     if failure:
         console.line(failure, "red")
         return 1
@@ -128,36 +136,14 @@ def evaluate(request: Request) -> int:
     return 0
 
 
-def _own(request: Request) -> _Victim:
+def own_network(path: StorePath, store: StorePath, data_root: str | None) -> Victim:
     """A checkpoint of this project: it knows its network and its data.
 
     Raises:
         ConfigError: The file is no checkpoint, or the data is absent or other data.
     """
-    checkpoint = checkpoints.load(request.checkpoint)
-    tree = dict(checkpoint.config)
-    if isinstance(tree.get("data"), dict):
-        # The file may be anybody's: it does not decide that something is fetched and unpacked.
-        allowed = {"download": False} if "download" in tree["data"] else {}
-        moved = {"root": request.data_root} if request.data_root else {}
-        tree["data"] = tree["data"] | allowed | moved
-    try:
-        trial = TRIAL.validate_python(tree)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"{request.checkpoint}: its header describes no network of this project ({where}: "
-            f"{first['msg']}); train the network again"
-        ) from error
-    checkpoints.check_weights(checkpoint)
-    dataset = load_dataset(trial.data)
-    if trial.fingerprint() != checkpoint.fingerprint:
-        raise ConfigError(
-            f"{request.checkpoint}: the data now at its place is not what this network was "
-            "trained on; give the right folder with --data-root"
-        )
-    return _Victim(
+    checkpoint, trial, dataset = trained(path, store, data_root)
+    return Victim(
         label=trial.strategy.method,
         fingerprint=checkpoint.fingerprint,
         dataset=dataset,
@@ -166,15 +152,54 @@ def _own(request: Request) -> _Victim:
     )
 
 
-def _foreign(request: Request) -> _Victim:
+def trained(
+    path: StorePath, store: StorePath, data_root: str | None
+) -> tuple[checkpoints.Checkpoint, TrialConfig, Dataset]:
+    """A checkpoint of this project, what it was trained by, and on what.
+
+    Args:
+        path: Of the file.
+        store: Where event frames are kept.
+        data_root: Where the data is now; None: where it was.
+
+    Raises:
+        ConfigError: The file is no checkpoint, or the data is absent or other data.
+    """
+    checkpoint = checkpoints.load(path)
+    tree = dict(checkpoint.config)
+    if isinstance(tree.get("data"), dict):
+        # The file may be anybody's: it does not decide that something is fetched and unpacked.
+        allowed = {"download": False} if "download" in tree["data"] else {}
+        moved = {"root": data_root} if data_root else {}
+        tree["data"] = tree["data"] | allowed | moved
+    try:
+        trial = TRIAL.validate_python(tree)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"{path}: its header describes no network of this project ({where}: "
+            f"{first['msg']}); train the network again"
+        ) from error
+    checkpoints.check_weights(checkpoint)
+    dataset = load_stored(trial.data, store)
+    if trial.fingerprint() != checkpoint.fingerprint:
+        raise ConfigError(
+            f"{path}: the data now at its place is not what this network was "
+            "trained on; give the right folder with --data-root"
+        )
+    return checkpoint, trial, dataset
+
+
+def _foreign(request: Request) -> Victim:
     """A network of the user's own: a function that builds it, and its weights."""
     assert request.model is not None
     assert request.data is not None
-    dataset = load_dataset(data_config(request.data, request.data_root))
+    dataset = load_stored(data_config(request.data, request.data_root), request.store)
     assert isinstance(request.checkpoint, Path)  # the command line is checked for it
     network, fingerprint = load_network(request.model, request.checkpoint, dataset)
     network = stateless(network)
-    return _Victim(
+    return Victim(
         label=request.model.rpartition(":")[2],
         fingerprint=fingerprint,
         dataset=dataset,
@@ -185,7 +210,7 @@ def _foreign(request: Request) -> _Victim:
 
 
 def _members(
-    request: Request, suite: SuiteConfig, victim: _Victim, console: Progress
+    request: Request, suite: SuiteConfig, victim: Victim, console: Progress
 ) -> tuple[Member, ...]:
     """The suite's members for this network; what had to be replaced is said."""
     stages = [suite, *suite.then]
@@ -200,6 +225,14 @@ def _members(
             f"--source: suite '{suite.name}' has no stage with access: transfer; remove --source, "
             "or use --suite transfer or audit"
         )
+    if suite.judge == "exact" and (victim.network is not None or victim.randomised):
+        why = "none of this project's" if victim.network is not None else "random"
+        console.line(
+            f"the network is {why}: its verdicts are those of its plain forward pass, which other "
+            "machines need not repeat bit for bit",
+            "yellow",
+        )
+        suite = dataclasses.replace(suite, judge="plain")
     replaced: dict[str, list[str]] = {}
 
     def available(wanted: GradientEstimator) -> GradientEstimator | None:
@@ -215,6 +248,7 @@ def _members(
         randomised=victim.randomised,
         sources=[_source(path, victim.dataset) for path in request.sources],
         available=available,
+        domain=domain_of(victim.dataset),
     )
     for reason, labels in replaced.items():
         names = ", ".join(dict.fromkeys(labels))
@@ -252,7 +286,7 @@ def _source(path: Path, dataset: Dataset) -> Source:
     )
 
 
-def _run(job: EvaluationJob, executor: LocalExecutor, store: ParquetStore, out: Progress) -> str:
+def run_job(job: EvaluationJob, executor: LocalExecutor, store: ParquetStore, out: Progress) -> str:
     """Fill the store; returns the first failure's text, empty if there is none."""
     failures: list[str] = []
     last = time.monotonic()
@@ -310,7 +344,7 @@ def _print_accuracies(
 
 
 def _print_audit(
-    job: EvaluationJob, victim: _Victim, radius: float, store: ParquetStore, console: Progress
+    job: EvaluationJob, victim: Victim, radius: float, store: ParquetStore, console: Progress
 ) -> None:
     """The audit's checks, a line each, and where it is kept."""
     result, path = store_audit(job, store, epsilon=radius, num_classes=victim.dataset.num_classes)

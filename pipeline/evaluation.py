@@ -1,5 +1,6 @@
 """Judge one block of samples against one member of a suite: per-sample verdicts."""
 
+import hashlib
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,20 +13,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models import GradientEstimator, membrane_support, oracle
+from models import GradientEstimator, SpikingClassifier, membrane_support, oracle
+from models.exact import ExactClassifier, exact
 from pipeline.attacks import Oracle, SampleDraws, build_attack
+from pipeline.attacks.grid import from_steps, in_reach, in_steps
 from pipeline.attacks.oracle import Cost
 from pipeline.batches import in_batches
+from pipeline.data.network_input import network_input
 from pipeline.logits import margin
 from pipeline.metrics import gradient_sparsity, probe, vulnerability
 from pipeline.metrics.distribution import component_counts
 from pipeline.metrics.sparsity import margin_gradient_norms, probability_gradient
-from pipeline.records import Block, BlockKey
+from pipeline.records import EVIDENCE_COLUMNS, GRID_LEVELS, Block, BlockKey
 from pipeline.seeding import derive, seeded
 from pipeline.threats import GRADIENTS, MEASURE, PROBE, Member
 
 SCHEMA_VERSION = "4"
 OWN = GradientEstimator(method="own")
+Columns = dict[str, NDArray[Any]]
 NUM_PICTURES = 6
 """Images of a split, the first ones, whose gradients are kept as they are (Fig. 5)."""
 
@@ -45,13 +50,14 @@ class EvaluationTask:
 def evaluate_block(
     model: nn.Module,
     task: EvaluationTask,
-    images: NDArray[np.uint8],
+    images: NDArray[Any],
     labels: NDArray[np.int64],
     *,
     device: torch.device,
     revision: str = "unknown",
     source: nn.Module | None = None,
     batch_size: int | None = None,
+    judge: ExactClassifier | None = None,
 ) -> Block:
     """Verdicts (or, for a pseudo-member, measurements) of a block of samples.
 
@@ -60,20 +66,29 @@ def evaluate_block(
     Args:
         model: The victim; it is judged in evaluation mode and in fp32, and left as it was.
         task: What to do.
-        images: uint8, shape (B, C, H, W), the samples of `task.key`.
+        images: The samples of `task.key`: uint8, shape (B, C, H, W), or event frames
+            (B, T, C, H, W).
         labels: Shape (B,).
         device: Where to compute.
         revision: Of the code, for the metadata.
         source: The network that is differentiated, where it is not the victim.
         batch_size: Samples that are computed at once, at most; all. Of a random network the
             block as a whole is judged.
+        judge: The victim's exact twin on the device, for members that ask for it; made if absent.
 
     Returns:
-        One row a sample; columns as in `records.VERDICT_COLUMNS`, or the metrics' names.
+        One row a sample; columns as in `records.VERDICT_COLUMNS`, or the metrics' names. With an
+        exact judge, evidence of what the member broke.
     """
-    pixels = torch.from_numpy(np.array(images)).to(device).float() / 255
+    pixels = network_input(torch.from_numpy(np.array(images)).to(device))
     targets = torch.from_numpy(np.array(labels)).to(device)
     key, size = task.key, min(batch_size or len(labels), len(labels))
+    if task.member.judge == "plain":
+        judge = None
+    elif judge is None:
+        assert isinstance(model, SpikingClassifier)
+        judge = exact(model).to(device)
+    evidence: Columns | None = None
     with (
         evaluating(model, source or model),
         seeded(key.seed, key.fingerprint, key.split, task.member.seed_hash, key.start),
@@ -85,7 +100,9 @@ def evaluate_block(
         elif task.member.attack_name == GRADIENTS:
             columns = _gradients(model, key.start, pixels, targets, size)
         else:
-            columns = _verdicts(model, source or model, task, pixels, targets, size)
+            columns, evidence = _verdicts(
+                model, judge, source or model, task, pixels, targets, size
+            )
     metadata = {
         "schema": SCHEMA_VERSION,
         "fingerprint": key.fingerprint,
@@ -101,7 +118,11 @@ def evaluate_block(
         "shape": ",".join(map(str, images.shape[1:])),
     }
     columns["sample"] = np.arange(key.start, key.stop)
-    return Block(columns=columns, metadata=metadata)
+    if judge is not None:
+        metadata |= {"judge": "exact", "steps": str(judge.steps)}
+    if evidence is not None:
+        evidence["sample"] += key.start
+    return Block(columns=columns, metadata=metadata, evidence=evidence)
 
 
 @contextmanager
@@ -117,9 +138,9 @@ def evaluating(*networks: nn.Module) -> Iterator[None]:
             layer.training = mode
 
 
-def is_random(model: nn.Module, images: NDArray[np.uint8]) -> bool:
+def is_random(model: nn.Module, images: NDArray[Any]) -> bool:
     """Whether the same images get different logits when asked again."""
-    pixels = torch.from_numpy(np.array(images)).float() / 255
+    pixels = network_input(torch.from_numpy(np.array(images)))
     with evaluating(model), torch.no_grad():
         return not torch.equal(model(pixels), model(pixels))
 
@@ -138,6 +159,7 @@ class _Verdicts:
     def __init__(
         self, model: nn.Module, task: EvaluationTask, images: Tensor, labels: Tensor
     ) -> None:
+        """Nothing is asked yet; the model is the one whose answer counts."""
         self._model, self._task, self._images, self._labels = model, task, images, labels
         self.predicted = torch.full_like(labels, -1)
         self.margin = torch.full(labels.shape, torch.nan, device=labels.device)
@@ -166,17 +188,20 @@ class _Verdicts:
 
 def _verdicts(
     model: nn.Module,
+    judge: ExactClassifier | None,
     source: nn.Module,
     task: EvaluationTask,
     images: Tensor,
     labels: Tensor,
     size: int,
-) -> dict[str, NDArray[np.generic]]:
+) -> tuple[Columns, Columns | None]:
     """Attack what stands, in batches of at most `size`, and let the victim judge it in fp32.
 
     What stands is gathered first: a few survivors of a large block still fill their batches.
+    An exact judge's attacked images are put on its grid first; evidence is what they hold.
     """
-    member, rows, cost = task.member, _Verdicts(model, task, images, labels), Cost.zero(labels)
+    member, cost = task.member, Cost.zero(labels)
+    rows = _Verdicts(judge or model, task, images, labels)
     everyone, tried = torch.arange(len(labels), device=labels.device), images.clone()
     restart, moved = torch.zeros_like(labels), torch.zeros_like(rows.share)
     judged_whole = member.judge_draws > 1
@@ -191,7 +216,8 @@ def _verdicts(
         attacked = torch.zeros_like(attacked)
     else:
         target = oracle(source, member.estimator or OWN)
-        attack = build_attack(member.attack, member.epsilon)
+        budget = member.threat.budget(member.epsilon)
+        attack = build_attack(member.attack, budget)
 
     def attack_part(part: Tensor, number: int) -> None:
         asked = Oracle.of(
@@ -200,14 +226,20 @@ def _verdicts(
             draws=sample_draws(task, part, number),
             eot_draws=member.eot_draws,
         )
-        tried[part] = attack(asked, images[part], labels[part])
-        moved[part] = (tried[part] - images[part]).double().flatten(1).abs().amax(1)
+        clean = images[part]
+        tried[part] = attack(asked, clean, labels[part])
+        if judge is not None:
+            steps = judge.steps
+            tried[part] = from_steps(in_reach(budget, tried[part], clean, steps), steps, clean)
+            clean = from_steps(in_steps(clean, steps), steps, clean)
+        moved[part] = budget.distance(tried[part], clean)
+        same = (tried[part] == images[part]).flatten(1).all(1)
         if not judged_whole:
             before = rows.predicted[part]
             rows.judge(tried[part], part)
             # An image that is left as it is keeps its verdict: in a batch of another size its last
             # digits may differ, and flip a spike.
-            rows.predicted[part] = rows.predicted[part].where(moved[part] > 0, before)
+            rows.predicted[part] = rows.predicted[part].where(~same, before)
         cost.add(part, asked.cost)
         restart[part] = number
 
@@ -220,11 +252,12 @@ def _verdicts(
             rows.judge(tried[standing], standing)
         standing = standing[rows.right()[standing]]
     count = len(labels)
-    return {
+    columns: Columns = {
         "label": labels.cpu().numpy(),
         "attack": np.full(count, member.attack_name, dtype=object),
         "attack_hash": np.full(count, member.hash, dtype=object),
         "oracle": np.full(count, member.oracle_name, dtype=object),
+        "threat": np.full(count, member.threat.name, dtype=object),
         "epsilon": np.full(count, member.epsilon),
         "seed": np.full(count, task.key.seed),
         "restart": restart.cpu().numpy(),
@@ -237,6 +270,10 @@ def _verdicts(
         "num_forward": cost.forward.cpu().numpy(),
         "num_backward": cost.backward.cpu().numpy(),
     }
+    if judge is None or member.attack is None:
+        return columns, None
+    broken = everyone[attacked & ~rows.right()]
+    return columns, break_evidence(columns, broken, images, tried, judge.steps)
 
 
 def sample_draws(task: EvaluationTask, positions: Tensor, restart: int) -> SampleDraws:
@@ -245,6 +282,39 @@ def sample_draws(task: EvaluationTask, positions: Tensor, restart: int) -> Sampl
     parts = key.seed, key.fingerprint, key.split, task.member.seed_hash, restart
     seeds = [derive(*parts, key.start + position) for position in positions.tolist()]
     return SampleDraws(torch.tensor(seeds, device=positions.device), derive(*parts, "shared"))
+
+
+def break_evidence(
+    columns: Columns, broken: Tensor, images: Tensor, tried: Tensor, steps: int
+) -> Columns:
+    """What anyone needs to judge broken samples again: `records.EVIDENCE_COLUMNS`.
+
+    Args:
+        columns: Of the block's verdicts.
+        broken: Positions of the samples within the block.
+        images: As stored, not altered by a threat model; shape (B, ...).
+        tried: The images judged, on the grid; same shape.
+        steps: Of the grid, from 0 to 1.
+    """
+    chosen = broken.cpu().numpy()
+    clean, found = (
+        in_steps(values[broken], steps).cpu().numpy().astype(np.int64) for values in (images, tried)
+    )
+    kept = [name for name in EVIDENCE_COLUMNS if name in columns]
+    evidence: Columns = {"sample": chosen.astype(np.int64)}
+    evidence |= {name: columns[name][chosen] for name in kept}
+    for name, values in (
+        ("perturbation", [pack_steps(a - b) for a, b in zip(found, clean, strict=True)]),
+        ("image_sha256", [hashlib.sha256(pack_steps(a)).hexdigest() for a in found]),
+    ):
+        evidence[name] = np.empty(len(chosen), dtype=object)
+        evidence[name][:] = values
+    return evidence
+
+
+def pack_steps(values: NDArray[np.int64]) -> bytes:
+    """Whole steps, or their differences, modulo 2**16: two bytes each, the lower one first."""
+    return (values % GRID_LEVELS).astype("<u2").tobytes()
 
 
 Measure = Callable[[nn.Module, EvaluationTask, Tensor, Tensor, SampleDraws], dict[str, Tensor]]
@@ -277,7 +347,8 @@ def _measurements(
     gradient, _ = probability_gradient(model, images, labels)
     values = gradient_sparsity(gradient)
     values |= margin_gradient_norms(model, images, labels)
-    return values | vulnerability(model, images, labels, task.member.epsilon, draws.uniform)
+    radius = task.member.threat.ball(task.member.epsilon).radius
+    return values | vulnerability(model, images, labels, radius, draws.uniform)
 
 
 def _gradients(
@@ -314,7 +385,8 @@ def _probed(
     model: nn.Module, task: EvaluationTask, images: Tensor, labels: Tensor, draws: SampleDraws
 ) -> dict[str, Tensor]:
     """What the trust audit asks of the training gradient and the network's answers."""
-    values = probe(model, images, labels, task.member.epsilon, draws.uniform)
+    ball = task.member.threat.ball(task.member.epsilon)
+    values = probe(model, images, labels, ball.radius, draws.uniform, ball.clip)
     return values | membrane_support(model, images)
 
 

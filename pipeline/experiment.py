@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from models import InputSpec, build_model
 from pipeline import checkpoints
+from pipeline.attacks import Domain
 from pipeline.config import TrialConfig
 from pipeline.data import Split
 from pipeline.data.augmentation import AUGMENTATIONS
+from pipeline.data.network_input import network_input
 from pipeline.errors import ConfigError, DamagedError
 from pipeline.files import StorePath, set_aside, write_atomically
 from pipeline.quick_look import QuickLook
@@ -39,11 +41,14 @@ def trial_folder(store: StorePath, fingerprint: str) -> StorePath:
 
 @torch.no_grad()
 def clean_accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Share of uint8 images (N, C, H, W) that the model, in evaluation mode, classifies right."""
+    """Share of samples that the model, in evaluation mode, classifies right.
+
+    Samples are uint8 images (N, C, H, W) or event frames (N, T, C, H, W).
+    """
     was_training = model.training
     model.eval()
     pairs = zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True)
-    correct = sum(int((model(x.float() / 255).argmax(1) == y).sum()) for x, y in pairs)
+    correct = sum(int((model(network_input(x)).argmax(1) == y).sum()) for x, y in pairs)
     model.train(was_training)
     return correct / len(labels)
 
@@ -94,7 +99,8 @@ def train(
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
     where = choose_device(device)
-    strategy = build_strategy(config.strategy)
+    domain = Domain(frames=spec.frames, scale=spec.scale)
+    strategy = build_strategy(config.strategy, domain)
     with seeded(config.seed, "weights"):
         model: nn.Module = build_model(config.model, spec)
     model.to(where)
@@ -166,9 +172,9 @@ def _is_best(history: list[dict[str, Any]], metric: str) -> bool:
 
 
 def _on_device(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The whole split as tensors: uint8 images and labels."""
+    """The whole split as tensors: samples as they are stored, and labels."""
     # Arrays out of a shared object store are read-only, which torch warns about; they are copied.
-    images = torch.tensor(split.images, dtype=torch.uint8, device=device)
+    images = torch.tensor(split.images, device=device)
     return images, torch.tensor(split.labels, dtype=torch.int64, device=device)
 
 

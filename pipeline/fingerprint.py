@@ -25,6 +25,16 @@ def plain(value: Any) -> Any:
     return value
 
 
+def fields_without_defaults(config: Any, *names: str) -> dict[str, Any]:
+    """A dataclass's fields, without those of `names` that have their default.
+
+    So that a setting that is new, and not used, changes no name given before there was one.
+    """
+    defaults = {f.name: f.default for f in dataclasses.fields(config)}
+    values = {name: getattr(config, name) for name in defaults}
+    return {k: v for k, v in values.items() if k not in names or v != defaults[k]}
+
+
 def canonical(value: Any) -> str:
     """The one JSON text of a value: sorted keys, no spaces, no NaN."""
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)

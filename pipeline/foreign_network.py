@@ -15,6 +15,7 @@ from pipeline import config_file
 from pipeline.checkpoints import digest
 from pipeline.config import DataSection
 from pipeline.data import DATASETS, DataConfig, Dataset
+from pipeline.data.network_input import network_input
 from pipeline.errors import ConfigError
 from pipeline.fingerprint import fingerprint
 
@@ -44,13 +45,13 @@ def load_network(name: str, weights: Path, dataset: Dataset) -> tuple[nn.Module,
             f"{weights}: does not fit {name}: {' '.join(str(error).split())}"
         ) from None
     network.eval()
-    images = torch.from_numpy(dataset.test.images[:2].copy()).float() / 255
+    images = network_input(torch.from_numpy(dataset.test.images[:2].copy()))
     try:
         with torch.no_grad():
             logits = network(images)
     except Exception as error:  # whatever the user's own code raises
         raise ConfigError(
-            f"--model {name}: fails on images of shape {tuple(images.shape)} in [0, 1]: {error}"
+            f"--model {name}: fails on inputs of shape {tuple(images.shape)}: {error}"
         ) from error
     if not isinstance(logits, Tensor) or logits.shape != (2, dataset.num_classes):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__

@@ -1,21 +1,29 @@
 """The judgements of a sweep: selection on validation, reporting and the audit on test."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.attacks import IMAGES, Domain, Threat
 from pipeline.checkpoints import FILE_NAME
-from pipeline.config import SpaceConfig
+from pipeline.config import SpaceConfig, domain_of
+from pipeline.config_types import Count, Epsilon, Name, Order
 from pipeline.data import Dataset, Split
+from pipeline.errors import ConfigError
 from pipeline.evaluator import EvaluationJob
 from pipeline.experiment import trial_folder
 from pipeline.files import StorePath
 from pipeline.records import SplitName, TrialRow
+from pipeline.stale import suite_hash
 from pipeline.threats import (
     Member,
     Source,
     SuiteConfig,
     gradients_member,
+    headline_threat,
     in_order,
     load_suite,
     measure_member,
@@ -25,6 +33,31 @@ from pipeline.threats import (
 
 MOST_SOURCES = 3
 """Networks whose gradients attack an audited one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Basis:
+    """What a judgement follows from, besides the suite's file: written down by a sweep."""
+
+    suite: str
+    """Name of a suite, or the path of its file."""
+    order: Order | None
+    epsilon: Epsilon | None
+    """Radius that wins over the suite's; None leaves it that."""
+    randomised: bool
+    sources: dict[Name, Name]
+    """Fingerprints of the networks that are differentiated for transfer, by label."""
+    num_samples: Count
+    block_size: Count
+    seed: int
+    domain: Domain = IMAGES
+    """What the samples are."""
+    pictures: bool = False
+    suite_hash: str = ""
+    """Names what the suite's file says."""
+
+
+_BASIS = TypeAdapter(Basis)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +77,18 @@ class Judgement:
     by transfer from themselves."""
     pictures: bool = False
     """Whether distribution and pictures of the gradients are kept, too."""
+    basis: Basis
+
+    @property
+    def threat(self) -> Threat:
+        """The threat model that counts."""
+        return headline_threat(self.suite, self.basis.domain)
 
     def job(self, row: TrialRow, store: StorePath) -> EvaluationJob:
         """The evaluation of a trained trial: verdicts and gradient measurements."""
         chosen = self.without.get(row.fingerprint, self.members)
-        measured = [measure_member(self.epsilon), *([gradients_member()] if self.pictures else [])]
+        measured = [measure_member(self.epsilon, self.threat)]
+        measured += [gradients_member()] if self.pictures else []
         return EvaluationJob(
             label=row.label,
             fingerprint=row.fingerprint,
@@ -74,9 +114,14 @@ class Judgement:
             if other.fingerprint != row.fingerprint
         ]
         chosen = members(
-            self.suite, self.epsilon, randomised=randomised, sources=sources[:MOST_SOURCES]
+            self.suite,
+            self.epsilon,
+            randomised=randomised,
+            sources=sources[:MOST_SOURCES],
+            domain=self.basis.domain,
         )
-        return replace(self.job(row, store), members=(*chosen, probe_member(self.epsilon)))
+        probed = probe_member(self.epsilon, self.threat)
+        return replace(self.job(row, store), members=(*chosen, probed))
 
     def facts(self) -> dict[str, Any]:
         """What the report needs to find and to name the rows."""
@@ -87,9 +132,34 @@ class Judgement:
             **_named(self.members),
             "num_samples": self.num_samples,
         }
+        if any(member.judge == "exact" for member in self.members):
+            facts["judge"] = "exact"
         if self.without:
             facts["without"] = {name: _named(kept) for name, kept in self.without.items()}
         return facts
+
+    def recorded(self) -> dict[str, Any]:
+        """The facts, and what they follow from: `judgement_now` reads it."""
+        return self.facts() | {"basis": asdict(self.basis)}
+
+
+def judgement_now(facts: Mapping[str, Any], split: SplitName, store: StorePath) -> Judgement | None:
+    """What a recorded judgement would be today; None where an older sweep has not recorded it.
+
+    Raises:
+        ConfigError: What is recorded is no judgement, or its suite's file is gone or wrong.
+    """
+    if "basis" not in facts:
+        return None
+    try:
+        basis = _BASIS.validate_python(facts["basis"])
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(("basis", *map(str, first["loc"])))
+        raise ConfigError(
+            f"its suite's {where} is not what a sweep writes: {first['msg']}"
+        ) from None
+    return _judgement(basis, split, store)
 
 
 def _named(chosen: Sequence[Member]) -> dict[str, Any]:
@@ -115,62 +185,74 @@ def judgements(
         store: Where the networks whose gradients attack others by transfer will lie.
     """
     evaluation, report = space.evaluation, space.report
-
-    def judgement(name: str, split: SplitName, count: int | None, samples: Split) -> Judgement:
-        suite = in_order(load_suite(name), evaluation.order)
-        return _judgement(space, suite, split, min(count or len(samples), len(samples)))
-
-    selection = judgement(
-        evaluation.suite, SplitName.VALIDATION, evaluation.num_samples, dataset.validation
-    )
-    reporting = judgement(
-        report.suite or evaluation.suite, SplitName.TEST, report.num_samples, dataset.test
-    )
-    fingerprints = {label: space.trial(label).fingerprint() for label in report.sources}
-    sources = [
-        Source(label=label, fingerprint=name, checkpoint=_checkpoint(store, name))
-        for label, name in fingerprints.items()
-    ]
-
-    def attacked_by(kept: Sequence[Source]) -> tuple[Member, ...]:
-        return members(
-            reporting.suite,
-            evaluation.epsilon,
-            randomised=space.model.randomised,
-            sources=kept,
-        )
-
+    selection = _basis(space, dataset, evaluation.suite, evaluation.num_samples, dataset.validation)
     reporting = replace(
-        reporting,
-        members=attacked_by(sources),
-        without={
-            own.fingerprint: attacked_by([s for s in sources if s is not own]) for own in sources
-        },
+        _basis(space, dataset, report.suite or evaluation.suite, report.num_samples, dataset.test),
+        sources={label: space.trial(label).fingerprint() for label in report.sources},
         pictures=True,
     )
-    return selection, reporting
+    return (
+        _judgement(selection, SplitName.VALIDATION, store),
+        _judgement(reporting, SplitName.TEST, store),
+    )
 
 
-def audit_judgement(space: SpaceConfig, dataset: Dataset) -> Judgement | None:
+def audit_judgement(space: SpaceConfig, dataset: Dataset, store: StorePath) -> Judgement | None:
     """The trust audit, on the first of the reported samples; None where the space wants none."""
     report = space.report
     if report.audit is None:
         return None
-    suite = load_suite(report.audit)
     reported = min(report.num_samples or len(dataset.test), len(dataset.test))
-    return _judgement(space, suite, SplitName.TEST, min(report.audit_samples, reported))
+    count = min(report.audit_samples, reported)
+    basis = replace(_basis(space, dataset, report.audit, count, dataset.test), order=None)
+    return _judgement(basis, SplitName.TEST, store)
 
 
-def _judgement(
-    space: SpaceConfig, suite: SuiteConfig, split: SplitName, num_samples: int
-) -> Judgement:
-    own = space.evaluation.epsilon
+def _basis(
+    space: SpaceConfig, dataset: Dataset, suite: str, count: int | None, samples: Split
+) -> Basis:
+    evaluation = space.evaluation
+    is_file = Path(suite).suffix in (".yaml", ".yml")
+    return Basis(
+        suite=str(Path(suite).absolute()) if is_file else suite,
+        order=evaluation.order,
+        epsilon=evaluation.epsilon,
+        randomised=space.model.randomised,
+        sources={},
+        num_samples=min(count or len(samples), len(samples)),
+        block_size=evaluation.block_size,
+        seed=space.seed,
+        domain=domain_of(dataset),
+    )
+
+
+def _judgement(basis: Basis, split: SplitName, store: StorePath) -> Judgement:
+    suite = in_order(load_suite(basis.suite), basis.order)
+    sources = [
+        Source(label=label, fingerprint=name, checkpoint=_checkpoint(store, name))
+        for label, name in basis.sources.items()
+    ]
+
+    def attacked_by(kept: Sequence[Source]) -> tuple[Member, ...]:
+        return members(
+            suite,
+            basis.epsilon,
+            randomised=basis.randomised,
+            sources=kept,
+            domain=basis.domain,
+        )
+
     return Judgement(
         suite=suite,
-        members=members(suite, own, randomised=space.model.randomised),
+        members=attacked_by(sources),
         split=split,
-        num_samples=num_samples,
-        block_size=space.evaluation.block_size,
-        epsilon=suite.epsilon if own is None else own,
-        seed=space.seed,
+        num_samples=basis.num_samples,
+        block_size=basis.block_size,
+        epsilon=suite.epsilon if basis.epsilon is None else basis.epsilon,
+        seed=basis.seed,
+        without={
+            own.fingerprint: attacked_by([s for s in sources if s is not own]) for own in sources
+        },
+        pictures=basis.pictures,
+        basis=replace(basis, suite_hash=suite_hash(basis.suite)),
     )

@@ -25,6 +25,7 @@ class LocalExecutor:
         device: str = "auto",
         num_threads: int = 1,
         revision: str = "unknown",
+        data: str = "",
         networks: Mapping[str, nn.Module] | None = None,
     ) -> None:
         self._splits = splits
@@ -32,6 +33,7 @@ class LocalExecutor:
             "device": device,
             "num_threads": num_threads,
             "revision": revision,
+            "data": data,
             "networks": networks,
         }
         self._waiting: list[EvaluationTask] = []

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from pipeline.config import SpaceConfig
-from pipeline.data import load_dataset
+from pipeline.config import SpaceConfig, domain_of
+from pipeline.files import StorePath
 from pipeline.search.points import num_searched
+from pipeline.stored_data import load_stored
 from pipeline.threats import load_suite, members
 from pipeline.training import StrategyConfig
 
@@ -23,11 +24,14 @@ def passes_per_step(strategy: StrategyConfig) -> int:
     return 1 + attack_steps + (2 if has_penalty else 0)
 
 
-def describe_plan(space: SpaceConfig) -> Iterator[str]:
+def describe_plan(space: SpaceConfig, store: StorePath) -> Iterator[str]:
     """Lines for people: trials, passes and samples. Times need a measurement and are not said."""
-    dataset = load_dataset(space.data)
+    dataset = load_stored(space.data, store)
     suite = load_suite(space.evaluation.suite)
-    all_members = members(suite, space.evaluation.epsilon, randomised=space.model.randomised)
+    domain = domain_of(dataset)
+    all_members = members(
+        suite, space.evaluation.epsilon, randomised=space.model.randomised, domain=domain
+    )
     wanted = space.evaluation.num_samples or len(dataset.validation)
     judged = min(wanted, len(dataset.validation))
     trials = num_searched(space)
@@ -54,7 +58,7 @@ def describe_plan(space: SpaceConfig) -> Iterator[str]:
         "passes a trial (a pass is forward and backward over all time steps)"
     )
     if space.report.audit is not None:
-        asked = members(load_suite(space.report.audit), space.evaluation.epsilon)
+        asked = members(load_suite(space.report.audit), space.evaluation.epsilon, domain=domain)
         reported = min(space.report.num_samples or len(dataset.test), len(dataset.test))
         audited = min(space.report.audit_samples, reported)
         yield f"audit       {len(asked)} members on {audited} samples, baselines and front"

@@ -47,7 +47,8 @@ class ResultStore(Protocol):
     """Keeps blocks under their keys.
 
     A block is either whole or absent; what was put is returned unchanged, by any process that
-    opens the same store. Putting a key again leaves the first block in place.
+    opens the same store. Putting a key again leaves the first block in place. Evidence is kept
+    beside the blocks, one image a sample, threat model and radius; what is got has none.
     """
 
     def has(self, key: BlockKey) -> bool:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pipeline.attacks import Oracle, PGDConfig, SampleDraws, build_attack
+from pipeline.attacks import PIXELS, Oracle, PGDConfig, SampleDraws, Threat, build_attack
+from pipeline.data.network_input import network_input
 from pipeline.seeding import derive
 
 BATCH = 256
@@ -21,6 +22,7 @@ class QuickLook:
     epsilon: float
     num_samples: int
     num_steps: int
+    threat: Threat = PIXELS
 
     def metrics(
         self, model: nn.Module, images: Tensor, labels: Tensor, *, epoch: int, seed: int
@@ -40,13 +42,14 @@ class QuickLook:
         if epoch not in self.epochs:
             return {}
         attack = build_attack(
-            PGDConfig(num_steps=self.num_steps, iterate="any", loss="margin"), self.epsilon
+            PGDConfig(num_steps=self.num_steps, iterate="any", loss="margin"),
+            self.threat.ball(self.epsilon),
         )
         was_training, correct = model.training, 0
         model.eval()
         chosen = torch.arange(min(self.num_samples, len(labels)))
         for part in chosen.split(BATCH):
-            pixels, truth = images[part].float() / 255, labels[part]
+            pixels, truth = network_input(images[part]), labels[part]
             seeds = torch.tensor([derive(seed, "look", int(sample)) for sample in part])
             draws = SampleDraws(seeds.to(labels.device), derive(seed, "look"))
             attacked = attack(Oracle.of(model, truth, draws=draws), pixels, truth)

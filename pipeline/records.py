@@ -93,6 +93,9 @@ class Block:
 
     columns: dict[str, NDArray[Any]]
     metadata: dict[str, str]
+    evidence: dict[str, NDArray[Any]] | None = None
+    """Of an exact judge, the images that were found to break samples: `EVIDENCE_COLUMNS`. A store
+    keeps one a sample, threat model and radius, beside the block."""
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), np.empty(0)))
@@ -104,7 +107,8 @@ VERDICT_COLUMNS = (
     "attack",  # name in the suite; "clean" for no attack
     "attack_hash",
     "oracle",  # what the attacker differentiated; "none" for clean
-    "epsilon",  # radius, pixel units of [0, 1]
+    "threat",  # what the attacker may do: "pixels", or a threat model of event frames
+    "epsilon",  # radius: pixel units of [0, 1], or the threat model's; flips for "binary"
     "seed",
     "restart",  # the one that decided
     "attacked",  # bool: False where misclassified clean or broken by a member before this one
@@ -112,10 +116,28 @@ VERDICT_COLUMNS = (
     "predicted",  # the victim's class on the attacked image; -1 if a member before left it broken
     "margin",  # z_y - max of the others, victim, attacked image; negative when broken
     "share",  # of the victim's draws that are right; 0 or 1 for a network that is not random
-    "distance",  # largest change of a pixel, in [0, 1]
+    "distance",  # largest change of a pixel, in the unit of epsilon; flips for "binary"
     "num_forward",  # passes through the oracle that this sample's attack took
     "num_backward",
 )
+
+EVIDENCE_COLUMNS = (
+    "sample",  # position in the split, int64
+    "label",
+    "predicted",  # the judge's class
+    "margin",  # its z_y - max of the others, float32: the same bits on any machine
+    "attack",
+    "attack_hash",
+    "oracle",
+    "threat",
+    "epsilon",
+    "seed",
+    "restart",
+    "perturbation",  # bytes: the image less the clean one in steps of the grid, modulo 2**16, <u2
+    "image_sha256",  # of the image's steps, <u2, (C, H, W)
+)
+GRID_LEVELS = 2**16
+"""Points of the grid that attacked images are judged on: 0 to 65535 steps."""
 
 _STEPS = [10 ** (step / 8) for step in range(-48, 17)]
 BIN_EDGES = (*(-edge for edge in reversed(_STEPS)), *_STEPS)

@@ -14,14 +14,19 @@ WHOLE = ("data", "model")
 _PREFIX = "scale="
 
 
-def expanded(overrides: Sequence[str]) -> list[str]:
+def expanded(overrides: Sequence[str], data: Any = None) -> list[str]:
     """The `--set` settings with the scale's own before them, so that all others win over it.
+
+    Args:
+        overrides: Settings as the command line has them.
+        data: The space's own `data`; event data is replaced by the scale's `event_data`.
 
     Raises:
         ConfigError: There is no such scale, or its file is wrong.
     """
     named = scaled(overrides)
-    return [*_settings(named), *overrides] if named else list(overrides)
+    events = isinstance(data, dict) and "frames" in data
+    return [*_settings(named, events=events), *overrides] if named else list(overrides)
 
 
 def scaled(overrides: Sequence[str]) -> str:
@@ -30,7 +35,7 @@ def scaled(overrides: Sequence[str]) -> str:
     return named[-1].partition("=")[2].strip() if named else ""
 
 
-def _settings(name: str) -> list[str]:
+def _settings(name: str, *, events: bool) -> list[str]:
     """What a scale sets, as `--set` would."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else SCALES / f"{name}.yaml"
     if not path.is_file():
@@ -39,7 +44,11 @@ def _settings(name: str) -> list[str]:
             f"--set scale={name}: no such scale; write one of {known}, or the path of a YAML file"
         )
     settings: dict[str, Any] = {}
-    for section, value in config_file.read(path).data.items():
+    sections = dict(config_file.read(path).data)
+    event_data = sections.pop("event_data", None)
+    if events and event_data is not None:
+        sections["data"] = event_data
+    for section, value in sections.items():
         if str(section) in WHOLE or not isinstance(value, dict):
             settings[str(section)] = value
         else:

@@ -56,7 +56,8 @@ def read_space(path: Path, overrides: Sequence[str]) -> SpaceConfig:
     Raises:
         ConfigError: With everything that is wrong, at file:line:column.
     """
-    file = config_file.read(path, expanded(overrides))
+    data = config_file.read(path).data.get("data") if scaled(overrides) else None
+    file = config_file.read(path, expanded(overrides, data))
     space = config_file.check(file, SpaceConfig, RULES)
     if space.scale and not scaled(overrides):
         message = f"is not written in a file: it shrinks one, by --set scale={space.scale}"
@@ -103,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             spaces.append((file, space, name))
         if options.plan:
             for _, space, _ in spaces:
-                for line in describe_plan(space):
+                for line in describe_plan(space, options.store):
                     sys.stdout.write(line + "\n")
             return 0
         # Imported here: the engines take seconds, and a wrong space should be told at once.

@@ -58,7 +58,7 @@ class Driver:
         self.space, self.dataset, self.store = space, dataset, store
         self.files, self.ledger, self.share, self.console = files, ledger, share, console
         self.selection, self.reporting = judgements(space, dataset, store)
-        self.audit = audit_judgement(space, dataset)
+        self.audit = audit_judgement(space, dataset, store)
         self.blocks = ParquetStore(store, damaged=lambda text: self._say(text, "yellow"))
         self.publisher = Publisher(tracker, self.blocks)
         # The arrays once per node: workers map them from Ray's object store.
@@ -75,6 +75,7 @@ class Driver:
             num_gpus=share.evaluation_gpus,
             device=space.compute.device,
             revision=files.facts["environment"]["revision"],
+            data=files.facts["data_hash"],
         )
         self.evaluator = Evaluator(executor, self.blocks)
         self.unfinished: list[str] = []
@@ -92,6 +93,7 @@ class Driver:
             self.look = QuickLook(
                 epochs=epochs,
                 epsilon=self.selection.epsilon,
+                threat=self.selection.threat,
                 num_samples=halving.num_samples,
                 num_steps=halving.num_steps,
             )

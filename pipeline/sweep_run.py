@@ -5,7 +5,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from models.config import FieldError
 from pipeline.adapters.driver_lock import only_driver
 from pipeline.adapters.mlflow_tracker import open_tracker
 from pipeline.adapters.optuna_ledger import STUDY_URI, OptunaLedger, study_database
+from pipeline.adapters.ray_map import ray_map
 from pipeline.adapters.ray_session import connected, gpu_kinds, is_connected, largest_node
 from pipeline.config import SpaceConfig, input_spec
 from pipeline.console import Progress
-from pipeline.data import Dataset, load_dataset
+from pipeline.data import EVENT_DATASETS, Dataset
 from pipeline.environment import describe
 from pipeline.errors import ConfigError
 from pipeline.files import StorePath, local_folder, open_store, takes_nothing
@@ -28,6 +29,7 @@ from pipeline.interrupts import STOPPED, interruptible
 from pipeline.judging import judgements
 from pipeline.object_path import ObjectPath
 from pipeline.resources import local_resources, shares
+from pipeline.stored_data import load_stored
 from pipeline.sweep_driver import Driver, NoStoreError
 from pipeline.sweep_files import SweepFiles
 from pipeline.worker import choose_device
@@ -70,28 +72,40 @@ def run_sweep(
         console.line("to run it again, give another --name or another --store")
         console.plain(str(build_report(store, name)))
         return 0
-    dataset = load_dataset(space.data)
-    model_note = _model_note(space, dataset, space_file)
     if address is None and not is_connected():
         shares(space.compute, local_resources(), "this machine")
-    open_store(store)
-    database = study_database(local_folder(store))
-    _refuse_begun_elsewhere(store, database, files)
-    continued = _resume_command(space, space_file, overrides, store, name, address)
-    with only_driver(database, files.local):
-        try:
-            return _work(space, space_file, overrides, dataset, model_note, files,
-                         database, resume, address, console)  # fmt: skip
-        except KeyboardInterrupt:
-            console.line("interrupted; nothing finished is lost. Continue with", "yellow")
-            console.plain(continued)
-            return STOPPED
-        except Exception as error:
-            if not (isinstance(error, NoStoreError) or takes_nothing(error)):
-                raise
-            console.line(f"{_trouble(store, error)}, and continue with", "red")
-            console.plain(continued)
-            return 1
+    with _data(space, store, address, console) as dataset:
+        model_note = _model_note(space, dataset, space_file)
+        open_store(store)
+        database = study_database(local_folder(store))
+        _refuse_begun_elsewhere(store, database, files)
+        continued = _resume_command(space, space_file, overrides, store, name, address)
+        with only_driver(database, files.local):
+            try:
+                return _work(space, space_file, overrides, dataset, model_note, files,
+                             database, resume, address, console)  # fmt: skip
+            except KeyboardInterrupt:
+                console.line("interrupted; nothing finished is lost. Continue with", "yellow")
+                console.plain(continued)
+                return STOPPED
+            except Exception as error:
+                if not (isinstance(error, NoStoreError) or takes_nothing(error)):
+                    raise
+                console.line(f"{_trouble(store, error)}, and continue with", "red")
+                console.plain(continued)
+                return 1
+
+
+@contextlib.contextmanager
+def _data(
+    space: SpaceConfig, store: StorePath, address: str | None, console: Progress
+) -> Iterator[Dataset]:
+    """The data set; frames of event data are built by Ray, which then stays for the run."""
+    if space.data.dataset not in EVENT_DATASETS:
+        yield load_stored(space.data, store)
+        return
+    with connected(address):
+        yield load_stored(space.data, store, run=ray_map, say=console.line)
 
 
 def _work(

@@ -9,10 +9,23 @@ from pydantic import Field
 
 from models import GradientEstimator
 from pipeline import config_file
-from pipeline.attacks import WITHOUT_GRADIENT, AttackConfig
+from pipeline.attacks import (
+    FLIPPING,
+    IMAGES,
+    PIXELS,
+    WITHOUT_GRADIENT,
+    AttackConfig,
+    Domain,
+    FlipConfig,
+    FlipNoiseConfig,
+    NothingConfig,
+    SDAConfig,
+    Threat,
+    ThreatName,
+)
 from pipeline.attacks.fab import PACKAGE, installed
 from pipeline.config_messages import Problem
-from pipeline.config_types import Count, Epsilon, Name, Order, Positive
+from pipeline.config_types import Count, Epsilon, Judge, Name, Order, Positive
 from pipeline.errors import ConfigError
 from pipeline.fingerprint import fingerprint
 
@@ -37,6 +50,9 @@ class Stage:
     """May stay empty where no attack follows a gradient."""
     access: Literal["white_box", "transfer"] = "white_box"
     """`transfer`: the oracles differentiate other networks, the sources."""
+    threat: ThreatName | None = None
+    """What the adversary may do; omitted, `pixels` for images and `counts` for event frames. The
+    suite's own counts; a later stage's other threat model is reported beside it."""
     epsilon_factor: Positive = 1.0
     """Radius as a multiple of the evaluation's, at most 1; above 1 it is a control, no member."""
     eot_draws: Count | None = None
@@ -60,6 +76,10 @@ class SuiteConfig(Stage):
     left standing; the union is the same, and costs less."""
     judge_draws: Count = 10
     """Forward passes whose mean logits decide about a network that is random. Others take one."""
+    judge: Judge = "plain"
+    """`exact`: attacked images are put on a grid, and the verdicts are the same on any machine;
+    evidence of every break is kept (`docs/exact.md`). A network that is random, or none of this
+    project's, is judged `plain`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,16 +106,21 @@ class Member:
     estimator: GradientEstimator | None
     """None: the network's own training gradient."""
     epsilon: float
+    """Radius in the threat model's unit; flips for `binary`."""
+    threat: Threat = PIXELS
     source: Source | None = None
     """The network that is differentiated; None: the victim itself."""
     eot_draws: int = 1
     """Gradients averaged at every step."""
     judge_draws: int = 1
     """Forward passes whose mean logits decide."""
+    judge: Judge = "plain"
+    """Which forward pass of the victim's decides."""
     after: str = ""
     """Names the members before it that leave it their survivors; empty: it attacks every sample."""
     counted: bool = True
-    """Whether it belongs to the union; a control with a larger radius does not."""
+    """Whether it belongs to the union; a control with a larger radius, or an attack of another
+    threat model than the suite's, does not."""
 
     @property
     def oracle_name(self) -> str:
@@ -113,7 +138,10 @@ class Member:
     @property
     def hash(self) -> str:
         """Names the stored rows: all that decides them besides network, samples and seed."""
-        return fingerprint([*self._identity(), self.after] if self.after else self._identity(), 12)
+        parts = self._identity()
+        parts += [self.after] if self.after else []
+        parts += [self.judge] if self.judge == "exact" else []
+        return fingerprint(parts, 12)
 
     @property
     def seed_hash(self) -> str:
@@ -123,7 +151,8 @@ class Member:
     def _identity(self) -> list[Any]:
         kind = self.attack_name if self.attack is None else ""
         draws = [self.eot_draws, self.judge_draws]
-        return [kind, self.attack, self.estimator, self.epsilon, self.source, draws]
+        known = [kind, self.attack, self.estimator, self.epsilon, self.source, draws]
+        return known if self.threat == PIXELS else [*known, self.threat]
 
 
 def in_order(suite: SuiteConfig, order: Order | None) -> SuiteConfig:
@@ -164,7 +193,7 @@ def _one_meaning(suite: SuiteConfig) -> list[Problem]:
     problems = []
     for path, stage in _stages(suite):
         for name, attack in stage.attacks.items():
-            meaning = (attack, stage.epsilon_factor, stage.eot_draws)
+            meaning = (attack, stage.epsilon_factor, stage.eot_draws, stage.threat)
             if known.setdefault(name, meaning) != meaning:
                 problems.append(
                     Problem(
@@ -191,7 +220,29 @@ def _packages_there(suite: SuiteConfig) -> list[Problem]:
     ]
 
 
-RULES = (_oracles_needed, _one_meaning, _packages_there)
+def _threats_fit(suite: SuiteConfig) -> list[Problem]:
+    """Flips are for binary frames, and all else is not."""
+    problems = []
+    for path, stage in _stages(suite):
+        threat = stage.threat or suite.threat
+        for name, attack in stage.attacks.items():
+            message = ""
+            if attack.method == "fab" and threat == "clamped":
+                message = "fab knows no clamp that destroys counts; leave it out of this stage"
+            elif threat == "binary" and attack.method not in (*FLIPPING, "nothing"):
+                flips = ", ".join(FLIPPING)
+                message = f"{attack.method} moves within a ball; threat: binary takes {flips}"
+            elif threat != "binary" and attack.method in FLIPPING:
+                message = (
+                    f"{attack.method} turns over entries of binary frames; write threat: binary "
+                    "in this stage"
+                )
+            if message:
+                problems.append(Problem(path=(*path, "attacks", name), message=message, at="key"))
+    return problems
+
+
+RULES = (_oracles_needed, _one_meaning, _packages_there, _threats_fit)
 
 
 def _stages(suite: SuiteConfig) -> list[tuple[tuple[str | int, ...], Stage]]:
@@ -206,8 +257,12 @@ def members(
     randomised: bool = False,
     sources: Sequence[Source] = (),
     available: Callable[[GradientEstimator], GradientEstimator | None] = lambda wanted: wanted,
+    domain: Domain = IMAGES,
 ) -> tuple[Member, ...]:
     """The suite's members: clean first, then every attack through every oracle.
+
+    A threat model that alters samples by itself adds its control, `clamped-only` and the like:
+    the accuracy on what it makes of the samples without any attack.
 
     Args:
         suite: Which attacks and oracles.
@@ -216,29 +271,77 @@ def members(
         sources: Networks that stages with `access: transfer` differentiate; without any, those
             stages are left out.
         available: The victim's oracle for one that is wanted; None is its own gradient.
+        domain: What the samples are.
+
+    Raises:
+        ConfigError: A threat model is not for such samples.
     """
     radius = suite.epsilon if epsilon is None else epsilon
     judge_draws = suite.judge_draws if randomised else 1
+    judge: Judge = "plain" if randomised else suite.judge
     clean = Member(
-        attack_name=CLEAN, attack=None, estimator=None, epsilon=0.0, judge_draws=judge_draws
+        attack_name=CLEAN,
+        attack=None,
+        estimator=None,
+        epsilon=0.0,
+        judge_draws=judge_draws,
+        judge=judge,
     )
     found: dict[str, Member] = {clean.hash: clean}
+    headline = headline_threat(suite, domain)
     for _, stage in _stages(suite):
+        threat = headline if stage.threat is None else _threat(stage.threat, domain)
+        if threat.alters:
+            control = replace(
+                clean,
+                attack_name=f"{threat.name}-only",
+                attack=NothingConfig(),
+                threat=threat,
+                counted=threat == headline,
+            )
+            found.setdefault(control.hash, control)
         draws = stage.eot_draws or suite.eot_draws or DEFAULT_EOT_DRAWS
         for name, attack, oracle, source in _combinations(stage, sources, available):
-            own = radius * stage.epsilon_factor if attack.epsilon is None else attack.epsilon
+            own = _size(attack, radius * stage.epsilon_factor)
             member = Member(
                 attack_name=name,
                 attack=attack,
                 estimator=oracle,
-                epsilon=min(own, 1.0),
+                epsilon=own if threat.name == "binary" else min(own, 1.0),
+                threat=threat,
                 source=source,
                 eot_draws=draws if randomised else 1,
                 judge_draws=judge_draws,
-                counted=own <= radius * (1 + 1e-9),
+                judge=judge,
+                counted=threat == headline
+                and (threat.name == "binary" or own <= radius * (1 + 1e-9)),
             )
             found.setdefault(member.hash, member)
     return _chained(found.values()) if suite.order == "survivors" else tuple(found.values())
+
+
+def headline_threat(suite: SuiteConfig, domain: Domain) -> Threat:
+    """The threat model whose union is the suite's robust accuracy.
+
+    Raises:
+        ConfigError: It is not for such samples.
+    """
+    return _threat(suite.threat, domain)
+
+
+def _threat(name: ThreatName | None, domain: Domain) -> Threat:
+    try:
+        return Threat.named(name, domain)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _size(attack: AttackConfig, radius: float) -> float:
+    """Radius or number of flips of an attack that may name its own."""
+    if isinstance(attack, FlipConfig | SDAConfig | FlipNoiseConfig):
+        return float(attack.flips)
+    own = getattr(attack, "epsilon", None)
+    return radius if own is None else float(own)
 
 
 def _combinations(
@@ -261,27 +364,43 @@ def _combinations(
 
 def _chained(found: Iterable[Member]) -> tuple[Member, ...]:
     """Each counted member on the survivors of those before it."""
-    before: list[str] = []
+    before: list[Member] = []
     result = []
     for member in found:
         if member.counted and before:
-            member = replace(member, after=fingerprint(before, 12))
+            member = replace(member, after=chain_hash(before))
         result.append(member)
         if member.counted:
-            before.append(member.seed_hash)
+            before.append(member)
     return tuple(result)
 
 
-def measure_member(epsilon: float) -> Member:
+def chain_hash(before: Iterable[Member]) -> str:
+    """Names members, first to last, by what their successor's `after` calls them."""
+    return fingerprint([member.seed_hash for member in before], 12)
+
+
+def measure_member(epsilon: float, threat: Threat = PIXELS) -> Member:
     """The pseudo-member that measures gradient sparsity and vulnerability at this radius."""
-    return Member(attack_name=MEASURE, attack=None, estimator=None, epsilon=epsilon, counted=False)
+    return _pseudo(MEASURE, epsilon, threat)
 
 
 def gradients_member() -> Member:
     """The pseudo-member that keeps how a network's gradients are distributed, and some of them."""
-    return Member(attack_name=GRADIENTS, attack=None, estimator=None, epsilon=0.0, counted=False)
+    return _pseudo(GRADIENTS, 0.0, PIXELS)
 
 
-def probe_member(epsilon: float) -> Member:
+def probe_member(epsilon: float, threat: Threat = PIXELS) -> Member:
     """The pseudo-member that measures what the trust audit asks of a network's gradients."""
-    return Member(attack_name=PROBE, attack=None, estimator=None, epsilon=epsilon, counted=False)
+    return _pseudo(PROBE, epsilon, threat)
+
+
+def _pseudo(name: str, epsilon: float, threat: Threat) -> Member:
+    return Member(
+        attack_name=name,
+        attack=None,
+        estimator=None,
+        epsilon=epsilon,
+        threat=threat,
+        counted=False,
+    )

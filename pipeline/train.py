@@ -8,11 +8,11 @@ from pathlib import Path
 from pipeline.checkpoints import FILE_NAME
 from pipeline.config import input_spec
 from pipeline.console import STORE, Progress, parse, percent, run_command
-from pipeline.data import load_dataset
 from pipeline.errors import ConfigError
 from pipeline.experiment import train, trial_folder, write_config
 from pipeline.files import open_store
 from pipeline.records import SplitName
+from pipeline.stored_data import load_stored
 from pipeline.sweep import read_space
 from pipeline.training.loop import DivergedError
 
@@ -48,12 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         label = options.strategy or (space.baselines or labels)[0]
         if label not in space.strategies:
             raise ConfigError(f"--strategy: expected one of {', '.join(labels)}, got '{label}'")
-        dataset = load_dataset(space.data)
+        console = Progress()
+        dataset = load_stored(space.data, options.store, say=console.line)
         trial = space.trial(label)
         fingerprint = trial.fingerprint()
         folder = trial_folder(open_store(options.store), fingerprint)
         write_config(folder, trial)
-        console = Progress()
         console.line(f"{label} on {dataset.note}, into {folder}")
         epochs = train(
             trial,

@@ -7,12 +7,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from models import oracle
+from models import SpikingClassifier, oracle
+from models.exact import ExactClassifier, exact
 from pipeline import checkpoints
 from pipeline.batches import fitting_batch
 from pipeline.data import Split
+from pipeline.data.network_input import network_input
 from pipeline.evaluation import OWN, EvaluationTask, evaluate_block, evaluating
 from pipeline.files import modified_ns, store_path
+from pipeline.provenance import recorded
 from pipeline.records import Block
 
 
@@ -40,6 +43,14 @@ def _network(path: str, modified_ns: int, device: str) -> tuple[nn.Module, str]:
     return model.to(device), checkpoints.digest(file)
 
 
+@functools.lru_cache(maxsize=2)
+def _judge(path: str, modified_ns: int, device: str) -> ExactClassifier:
+    """The exact twin of a network."""
+    model, _ = _network(path, modified_ns, device)
+    assert isinstance(model, SpikingClassifier)
+    return exact(model).to(device)
+
+
 def run_task(
     task: EvaluationTask,
     splits: Mapping[str, Split],
@@ -47,6 +58,7 @@ def run_task(
     device: str,
     num_threads: int,
     revision: str,
+    data: str = "",
     networks: Mapping[str, nn.Module] | None = None,
 ) -> Block:
     """The block of a task, computed in this process.
@@ -57,6 +69,7 @@ def run_task(
         device: auto, cpu or cuda.
         num_threads: Of torch.
         revision: Of the code, for the metadata.
+        data: Hash of the data set, for the metadata.
         networks: Networks that are no checkpoints of this project, by the task's `checkpoint`.
     """
     torch.set_num_threads(num_threads)
@@ -68,12 +81,15 @@ def run_task(
             return networks[path].to(where), ""
         return _network(path, modified_ns(store_path(path)), str(where))
 
+    def judge(path: str) -> ExactClassifier:
+        return _judge(path, modified_ns(store_path(path)), str(where))
+
     model, digest = network(task.checkpoint)
     source = task.member.source
     split = splits[task.key.split]
     chosen = slice(task.key.start, task.key.stop)
-    attacked = model if source is None else network(source.checkpoint)[0]
-    sample = torch.from_numpy(np.array(split.images[chosen][:1])).to(where).float() / 255
+    attacked, source_digest = (model, "") if source is None else network(source.checkpoint)
+    sample = network_input(torch.from_numpy(np.array(split.images[chosen][:1])).to(where))
     with evaluating(attacked):
         batch_size = fitting_batch(attacked, oracle(attacked, OWN), sample)
     block = evaluate_block(
@@ -85,6 +101,9 @@ def run_task(
         revision=revision,
         source=attacked,
         batch_size=batch_size,
+        judge=None if task.member.judge == "plain" else judge(task.checkpoint),
     )
-    block.metadata["checkpoint_sha256"] = digest
+    block.metadata.update(
+        recorded(task, block, data=data, checkpoint_sha256=digest, source_sha256=source_digest)
+    )
     return block

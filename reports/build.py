@@ -12,13 +12,15 @@ from pipeline.console import parse, place, printable
 from pipeline.errors import ConfigError
 from pipeline.files import StorePath, local_folder
 from pipeline.object_path import ObjectPath
+from reports.archive import write_archives
 from reports.compare import folder_name, write_comparison
 from reports.compare_load import load_comparison
 from reports.page import write_page
 from reports.paper_page import write_paper_page
-from reports.queries import Study, load_study
+from reports.queries import load_study
 from reports.single import Single, find_network
 from reports.store import checked_name, read_sweep, sweep_names
+from reports.study import Study
 
 
 class NothingToCompare(ConfigError):
@@ -121,6 +123,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             page = _write(study, store, out / name if out is not None and parts > 1 else out)
             print(page)  # noqa: T201
             studies.append(study)
+            if options.evidence:
+                for archive in write_archives(study, store, page.parent / "evidence"):
+                    print(archive)  # noqa: T201
         if parts > 1 or singles:
             shown = [*names, *(single.label for single in singles)]
             if out is not None and parts > 1:
@@ -173,6 +178,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--paper", action="store_true",
                         help="one page of the paper's tables and figures, from all sweeps of the "
                         "store that repeat a part of it")  # fmt: skip
+    parser.add_argument("--evidence", action="store_true",
+                        help="also pack, for each network judged exactly, what pipeline.recheck "
+                        "--archive needs, below the page's evidence/")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR",
                         help="where to write (default: STORE/reports/N; a comparison's is "
                         "named by all, such as A+B)")  # fmt: skip

@@ -14,8 +14,8 @@ from reports.compare_wording import headings
 from reports.facts import scale_note
 from reports.plots import compared as plot
 from reports.plots.style import RC, Drawn
-from reports.queries import Study
 from reports.rendering import ENVIRONMENT
+from reports.study import Study
 from reports.wording import ABSENT
 
 _LONGEST = 80

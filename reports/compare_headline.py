@@ -13,6 +13,7 @@ from reports.compare_wording import (
     radius_of,
     short_data,
 )
+from reports.provenance import notes, redo_command
 from reports.statistics import Comparison
 from reports.wording import points, with_interval
 
@@ -68,7 +69,14 @@ def apart(compared: Compared) -> list[str]:
 
 def caveats(compared: Compared) -> list[str]:
     """What to keep in mind when reading the sentences."""
-    found = []
+    stale: dict[str, list[str]] = {}
+    for group in compared.groups:
+        for entry in group.entries:
+            told = [
+                f"{reason} ({group.terms.split}, {name})" for name, reason in entry.stale.items()
+            ]
+            stale.setdefault(of_entry(entry), []).extend(told)
+    found = notes(stale, redo_command(compared.place))
     shared = [group for group in compared.groups if len(group.sources) > 1]
     if any(group.leader and len(group.entries) > 2 for group in shared):
         found.append(

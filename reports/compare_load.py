@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 
+from pipeline.adapters.parquet_store import ParquetStore
 from pipeline.files import StorePath
 from pipeline.records import SplitName
+from pipeline.stale import stored_blocks
 from reports.compare_queries import ALONE, Compared, Entry, Group, Terms
 from reports.known_data import KnownData
 from reports.parameters import SPARSITY_WEIGHT, section, value_of
-from reports.queries import Study, TrialResult, audit_of
+from reports.provenance import stale_members
+from reports.queries import audit_of
 from reports.single import Single, judged_sets
+from reports.study import Study, TrialResult
 from reports.unions import SplitResult
 
 
@@ -27,14 +31,19 @@ def load_comparison(
     recorded = [(split, suite) for study in studies for split, suite in study.suites.items()]
     by_labels: dict[str, str] = {}
     sets = []
+    store = ParquetStore(root)
+    blocks = {s.fingerprint: stored_blocks(store, s.fingerprint) for s in singles}
     for single, judged in judged_sets(root, singles, recorded):
         data = known.of_single(single, judged.split, judged.labels)
         if data.by_labels:
             by_labels[single.label] = data.by_labels
         terms = Terms(data.identity, judged.split, judged.epsilon, judged.attacks,
                       judged.result.expected)  # fmt: skip
-        sets.append((single.label, terms, judged.result))
-        entry = _of_single(root, single, judged.result)
+        stale = stale_members(
+            blocks[single.fingerprint], judged.split, dict(judged.attacks), judged.result.expected
+        )
+        sets.append((single.label, terms, judged.result, stale))
+        entry = _of_single(root, single, judged.result, stale)
         if entry and not groups.has(terms, entry.fingerprint):
             groups.add(terms, data.note, judged.suite, entry)
     return Compared(
@@ -43,6 +52,7 @@ def load_comparison(
         groups=groups.sorted(),
         sets=tuple(sets),
         by_labels=by_labels,
+        place=str(root),
         trials={
             single.label: f"{trial.row.label} of {study.name}"
             for single in singles
@@ -94,7 +104,8 @@ def _add_study(study: Study, split: str, known: KnownData, groups: _Groups) -> N
         return
     for trial in study.trials:
         result = trial.splits.get(split)
-        entry = _of_trial(study, trial, result) if result and trial.complete else None
+        stale = trial.stale.get(split, {})
+        entry = _of_trial(study, trial, result, stale) if result and trial.complete else None
         if entry is None:
             continue
         attacks = judgement.attacks or known.attacks(entry.fingerprint, split, suite)
@@ -103,7 +114,9 @@ def _add_study(study: Study, split: str, known: KnownData, groups: _Groups) -> N
         groups.add(terms, data.note, suite.name, entry)
 
 
-def _of_trial(study: Study, trial: TrialResult, result: SplitResult) -> Entry | None:
+def _of_trial(
+    study: Study, trial: TrialResult, result: SplitResult, stale: dict[str, str]
+) -> Entry | None:
     row, correct, survivors = trial.row, result.correct, result.survivors
     if correct is None or survivors is None:
         return None
@@ -122,10 +135,13 @@ def _of_trial(study: Study, trial: TrialResult, result: SplitResult) -> Entry | 
         training_s=row.training_s,
         feasible=row.feasible,
         chosen=trial is study.best,
+        stale=stale,
     )
 
 
-def _of_single(root: StorePath, single: Single, result: SplitResult) -> Entry | None:
+def _of_single(
+    root: StorePath, single: Single, result: SplitResult, stale: dict[str, str]
+) -> Entry | None:
     correct, survivors = result.correct, result.survivors
     if correct is None or survivors is None:
         return None
@@ -145,4 +161,5 @@ def _of_single(root: StorePath, single: Single, result: SplitResult) -> Entry | 
         audit=audit_of(root, single.fingerprint),
         training_s=None,
         chosen=True,
+        stale=stale,
     )

@@ -8,9 +8,9 @@ from typing import Any
 from reports.fronts import pareto_front
 from reports.known_data import Data
 from reports.parameters import section
-from reports.queries import AuditResult, Study
 from reports.single import Single
 from reports.statistics import Comparison, Outcomes, compare, holm
+from reports.study import AuditResult, Study
 from reports.unions import Accuracy, SplitResult
 
 ALONE = "single network"
@@ -52,6 +52,8 @@ class Entry:
     feasible: bool = True
     chosen: bool = False
     """Whether it is the setting that its study chose on validation images."""
+    stale: dict[str, str] = field(default_factory=dict)
+    """Why the rows of members are stale, by member; only those that are."""
 
     @property
     def believed(self) -> bool:
@@ -173,12 +175,15 @@ class Compared:
     studies: tuple[Study, ...]
     singles: tuple[Single, ...]
     groups: tuple[Group, ...]
-    sets: tuple[tuple[str, Terms, SplitResult], ...] = ()
-    """Every complete set of the single networks' verdicts, by their labels."""
+    sets: tuple[tuple[str, Terms, SplitResult, dict[str, str]], ...] = ()
+    """Every complete set of the single networks' verdicts, by their labels, and what of it is
+    stale."""
     by_labels: dict[str, str] = field(default_factory=dict)
     """Study by single network: whose data it was judged on, as its images' labels say."""
     trials: dict[str, str] = field(default_factory=dict)
     """By single network: which trial of which study it is."""
+    place: str = ""
+    """The store it was read from."""
 
     @property
     def sources(self) -> tuple[str, ...]:

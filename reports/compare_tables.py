@@ -5,6 +5,7 @@ from dataclasses import replace
 from reports.compare_queries import ALONE, LAST, Compared, Entry, Group, Pair
 from reports.compare_wording import chosen_by, headings, of_entry
 from reports.parameters import is_number, number
+from reports.provenance import mark
 from reports.tables import Cell, Table
 from reports.unions import CLEAN, Accuracy
 from reports.wording import NBSP, duration, interval, p_value
@@ -60,18 +61,21 @@ def member_tables(compared: Compared, source: str) -> list[tuple[str, Table]]:
     """Every complete set of a single network, attack by attack, under its heading."""
     titles = dict(zip((g.terms for g in compared.groups), headings(compared.groups), strict=True))
     found = []
-    for label, terms, result in compared.sets:
+    for label, terms, result, stale in compared.sets:
         if label != source:
             continue
         rows = [
-            (_text("no attack" if name == CLEAN else name), *_accuracy(result.member(name)))
+            (
+                _text("no attack" if name == CLEAN else name),
+                *_accuracy(result.member(name), stale=name in stale),
+            )
             for name in map(str, result.outcomes.columns)
         ]
         table = Table(
             name=f"members-{compared.sources.index(source)}",
             title=f"{source}, attack by attack",
             heads=("Attack", "Accuracy %", "n"),
-            rows=(*rows, (_text("all of them"), *_accuracy(result.robust))),
+            rows=(*rows, (_text("all of them"), *_accuracy(result.robust, stale=bool(stale)))),
             numeric=frozenset({1, 2}),
         )
         found.append((titles[terms], table))
@@ -91,8 +95,8 @@ def _row(entry: Entry, group: Group) -> tuple[Cell, ...]:
     return (
         Cell(text=entry.label, sort=entry.label, note="; ".join(notes)),
         _text(entry.study),
-        _accuracy(entry.clean)[0],
-        _accuracy(entry.robust)[0],
+        _accuracy(entry.clean, stale=CLEAN in entry.stale)[0],
+        _accuracy(entry.robust, stale=bool(entry.stale))[0],
         _against(entry, group),
         _text(entry.strategy),
         Cell(text=number(weight), sort=float(weight)) if is_number(weight) else _NONE,
@@ -138,11 +142,12 @@ def _difference(value: float, low: float, high: float) -> Cell:
     return Cell(text=signed, sort=value, note=bounds)
 
 
-def _accuracy(accuracy: Accuracy | None) -> tuple[Cell, Cell]:
+def _accuracy(accuracy: Accuracy | None, *, stale: bool = False) -> tuple[Cell, Cell]:
     if accuracy is None:
         return _NONE, _NONE
     note = interval(*accuracy.interval)
-    shown = Cell(text=f"{100 * accuracy.value:.1f}", sort=accuracy.value, note=note)
+    text = mark(f"{100 * accuracy.value:.1f}", stale=stale)
+    shown = Cell(text=text, sort=accuracy.value, note=note)
     return shown, Cell(text=str(accuracy.total), sort=accuracy.total)
 
 

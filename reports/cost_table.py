@@ -3,7 +3,7 @@
 import math
 
 from reports.costs import COLUMNS, cost_frame
-from reports.queries import Study
+from reports.study import Study
 from reports.tables import Cell, Table
 from reports.wording import NBSP
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.records import SplitName
-from reports.queries import Study
+from reports.study import Study
 
 COLUMNS = ("strategy", "networks", "epochs", "median_s", "lower_quartile_s", "upper_quartile_s",
            "shortest_s", "longest_s", "ratio", "forward", "backward")  # fmt: skip

@@ -12,9 +12,10 @@ from pipeline.console import parse, place, printable
 from pipeline.errors import ConfigError
 from pipeline.files import StorePath
 from reports.flat import flat_frame, sample_frames, uniform
-from reports.queries import Study, load_study
+from reports.queries import load_study
 from reports.robustbench import find_trial, model_info
 from reports.store import checked_name
+from reports.study import Study
 
 EXAMPLES = """examples:
   python -m reports.export --store runs --sweep lambda --out exported

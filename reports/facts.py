@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline.records import Outcome
-from reports.queries import Study
+from reports.study import Study
 from reports.unions import Suite
 from reports.wording import ABSENT, duration, percent, radius
 
@@ -19,6 +19,7 @@ def facts(study: Study) -> list[tuple[str, str]]:
         ("Attacker", _attacker(study)),
         ("Searched", _searched(study)),
         ("Epoch judged", _judged_epoch(study)),
+        *_judge(study),
         ("Machine", _machine(study.facts)),
     ]
 
@@ -85,6 +86,22 @@ def suite_note(suite: Suite) -> str:
     count = ABSENT if suite.num_samples is None else f"{suite.num_samples} images"
     attacks = len(suite.members)
     return f"{suite.name}: {attacks} {'attack' if attacks == 1 else 'attacks'}, {count}"
+
+
+def _judge(study: Study) -> list[tuple[str, str]]:
+    """Who judged the test images, and what judging them again found; empty for older sweeps."""
+    told = [f"{trial.row.label} {trial.recheck}" for trial in study.trials if trial.recheck]
+    exact = (study.facts.get("report_suite") or {}).get("judge") == "exact"
+    if not exact and not told:
+        return []
+    how = (
+        "Exact sums of integers judge the test images: the verdicts are the same, bit for bit, on "
+        "any machine."
+        if exact
+        else "The network's own forward pass judges the test images, in fp32."
+    )
+    again = "; ".join(told) if told else "not rechecked (python -m pipeline.recheck)"
+    return [("Judge", f"{how} {again[0].upper()}{again[1:]}.")]
 
 
 def _data(known: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from reports.plots import (
     widths,
 )
 from reports.plots.style import RC, Drawn, Omitted
-from reports.queries import Study
+from reports.study import Study
 
 Shown = Drawn | Omitted
 Drawing = Callable[[Study], Shown]

@@ -9,8 +9,9 @@ import pandas as pd
 from pipeline.files import StorePath
 from reports import store
 from reports.known_data import Data
-from reports.queries import Study, TrialResult
+from reports.provenance import provenance
 from reports.single import attacks_of, epsilon_of
+from reports.study import Study, TrialResult
 from reports.unions import CLEAN, NO_ORACLE, Accuracy
 
 UNION = "union"
@@ -33,7 +34,10 @@ def flat_frame(root: StorePath, study: Study) -> pd.DataFrame:
             row
             for split in study.suites
             for rows_of in [store.read_rows(root, trial.row.fingerprint, split)]
-            for row in (*_members(study, split, rows_of), *_union(study, trial, split, rows_of))
+            for row in (
+                *_members(study, trial, split, rows_of),
+                *_union(study, trial, split, rows_of),
+            )
         ]
         settings = _settings(trial)
         rows += [about | row | settings for row in judged or [{"split": None, "member": None}]]
@@ -114,7 +118,9 @@ def _settings(trial: TrialResult) -> dict[str, Any]:
     return searched | dotted(config, "config")
 
 
-def _members(study: Study, split: str, rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _members(
+    study: Study, trial: TrialResult, split: str, rows: pd.DataFrame
+) -> Iterator[dict[str, Any]]:
     if rows.empty:
         return
     suite = study.suites[split]
@@ -131,6 +137,9 @@ def _members(study: Study, split: str, rows: pd.DataFrame) -> Iterator[dict[str,
             name: "; ".join(sorted({str(v) for v in of_member[name]} - {""})) or None
             for name in store.BLOCK_FACTS
         }
+        of = (known["attack_hash"], split)
+        blocks = [b for b in trial.blocks if (b.key.member_hash, b.key.split) == of]
+        told |= {name: provenance(blocks)[name] or None for name in ("code", "stale")}
         costs = {f"{n}_mean": float(of_member[n].mean()) for n in _PASSES if n in of_member}
         yield {
             "split": str(split),
@@ -159,6 +168,7 @@ def _union(
             "attack": UNION,
             "epsilon": epsilon_of(rows, attacks_of(rows, suite)),
             **_counts(robust),
+            "stale": "; ".join(dict.fromkeys(trial.stale.get(split, {}).values())) or None,
         }
 
 

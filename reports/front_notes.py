@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from reports.queries import Study, TrialResult
+from reports.study import Study, TrialResult
 from reports.wording import NBSP, interval, percent, points
 
 SURE = 0.8

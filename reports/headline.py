@@ -3,7 +3,9 @@
 from pipeline.records import SplitName
 from reports.front_notes import uncertain_front
 from reports.parameters import Parameter, is_number, number, value_of
-from reports.queries import BaselineComparison, Study, TrialResult
+from reports.provenance import mark, study_notes
+from reports.study import BaselineComparison, Study, TrialResult
+from reports.unions import CLEAN
 from reports.wording import (
     METHOD_NAMES,
     NBSP,
@@ -27,7 +29,7 @@ def headline(study: Study) -> list[str]:
 
 def caveats(study: Study) -> list[str]:
     """What this sweep's own numbers ask the reader to keep in mind."""
-    found = []
+    found = study_notes(study)
     split, best = study.reporting_split, study.best
     if split == SplitName.VALIDATION and best is not None:
         found.append(
@@ -61,11 +63,20 @@ def _undefended(study: Study) -> list[str]:
     point = trial.point(split) if trial else None
     if trial is None or point is None:
         return []
-    clean, robust = with_interval(trial.clean(split)), with_interval(trial.robust(split))
+    clean, robust = _accuracies(trial, split)
     return [
         f"Without a defence the network classifies {clean} of the clean {split} images correctly "
         f"and {robust} of the attacked ones."
     ]
+
+
+def _accuracies(trial: TrialResult, split: str) -> tuple[str, str]:
+    """Clean and robust accuracy for a sentence, marked where they are stale."""
+    clean, robust = with_interval(trial.clean(split)), with_interval(trial.robust(split))
+    return (
+        mark(clean, stale=trial.is_stale(split, CLEAN)),
+        mark(robust, stale=trial.is_stale(split)),
+    )
 
 
 def _best(study: Study) -> list[str]:
@@ -76,7 +87,7 @@ def _best(study: Study) -> list[str]:
     own = setting(best, study.parameters)
     name = METHOD_NAMES.get(best.row.method, best.row.strategy)
     chosen = f"{name[0].upper()}{name[1:]}" + (f" with {own}" if own else "")
-    clean, robust = with_interval(best.clean(split)), with_interval(best.robust(split))
+    clean, robust = _accuracies(best, split)
     origin = "chosen on validation images alone" if split == SplitName.TEST else "the best found"
     opening = (
         f"{chosen}, {origin}, keeps {clean} on clean {split} images and withstands the attacks "
@@ -114,8 +125,8 @@ def _against_baselines(study: Study) -> list[str]:
 
 
 def _rival(comparison: BaselineComparison) -> str:
-    robust = comparison.baseline.robust(comparison.split)
-    return f"{_called(comparison.baseline)} withstands {with_interval(robust)}"
+    _, robust = _accuracies(comparison.baseline, comparison.split)
+    return f"{_called(comparison.baseline)} withstands {robust}"
 
 
 def _gap(comparison: BaselineComparison) -> str:
@@ -162,7 +173,7 @@ def _none_chosen(study: Study) -> str:
 def _only_baselines(study: Study) -> str:
     split = SplitName.VALIDATION
     trial = max(study.judged, key=lambda t: (t.point(split) or (0, 0))[1])
-    clean, robust = with_interval(trial.clean(split)), with_interval(trial.robust(split))
+    clean, robust = _accuracies(trial, split)
     count = len(study.judged)
     return (
         f"Only {count} {'trial has' if count == 1 else 'trials have'} a full set of verdicts; "

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from pipeline.files import StorePath
 from reports import store
 from reports.parameters import section
-from reports.queries import Study
 from reports.single import Attacks, Single, attacks_of, epsilon_of, labels_of
+from reports.study import Study
 from reports.unions import Suite
 
 _FEW = 20

@@ -11,9 +11,11 @@ from reports.headline import caveats, headline
 from reports.paper_table import paper_table
 from reports.plots.members import member_frame, notable
 from reports.plots.style import Drawn
-from reports.queries import Study, trial_frame
+from reports.provenance import provenance_frame
+from reports.queries import trial_frame
 from reports.rendering import ENVIRONMENT
 from reports.replicates import seeds_table
+from reports.study import Study
 from reports.wording import radius
 
 
@@ -76,6 +78,7 @@ def _write_tables(study: Study, folder: Path) -> None:
     members.to_csv(folder / "members.csv", index=False)
     for name, frame in front_frames(study).items():
         frame.to_csv(folder / f"{name}.csv", index=False)
+    provenance_frame(study).to_csv(folder / "provenance.csv", index=False)
     for table in (
         tables.comparison_table(study),
         tables.gradient_table(study),

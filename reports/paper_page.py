@@ -10,8 +10,8 @@ from markupsafe import Markup
 from reports import facts, figures, paper_text
 from reports.paper_tables import DATA, NETWORKS, Library, PaperTable, all_tables, comparable
 from reports.plots.style import RC, Drawn
-from reports.queries import Study
 from reports.rendering import ENVIRONMENT
+from reports.study import Study
 from reports.tables import Table
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from reports.paper_tables import PaperTable
 from reports.paper_values import Cell, Value
+from reports.provenance import mark, notes, redo_command
 from reports.tables import Cell as Shown
 from reports.tables import Table
 
@@ -31,6 +32,7 @@ _LATEX = {
     "ε": r"$\varepsilon$",
     "∈": r"$\in$",
     "*": r"$^{*}$",
+    "†": r"$^{\dagger}$",
 }
 
 
@@ -94,6 +96,7 @@ def frame(table: PaperTable) -> pd.DataFrame:
                     f"{kind}_high": value.high if value else None,
                     f"{kind}_num_samples": value.num_samples if value else None,
                     f"{kind}_num_seeds": value.num_seeds if value else None,
+                    f"{kind}_stale": "; ".join(value.stale) if value else None,
                 }
             row |= {
                 "paper": cell.printed,
@@ -123,7 +126,7 @@ def _shown(table: PaperTable, label: str, cell: Cell) -> Shown:
         note = _interval(table, cell.ours) if cell.ours else _short(cell.why)
     if label == VARIANT and cell.variant:
         note = _interval(table, cell.variant)
-    return Shown(text=_text(table, label, value), sort="" if value is None else value, note=note)
+    return Shown(text=_marked(table, label, cell), sort="" if value is None else value, note=note)
 
 
 def _short(why: str) -> str:
@@ -132,7 +135,7 @@ def _short(why: str) -> str:
 
 
 def _plain(table: PaperTable, label: str, cell: Cell) -> str:
-    text = _text(table, label, _number(label, cell))
+    text = _marked(table, label, cell)
     value = {OURS: cell.ours, VARIANT: cell.variant}.get(label)
     return f"{text} ({_interval(table, value)})" if value else text
 
@@ -152,6 +155,13 @@ def _text(table: PaperTable, label: str, value: float | None) -> str:
     sign = "+" if label == DIFFERENCE else ""
     text = f"{100 * value:{sign}.2f}" if table.unit == "percent" else f"{value:{sign}.2f}"
     return text.replace("-", "−")
+
+
+def _marked(table: PaperTable, label: str, cell: Cell) -> str:
+    """The number, marked where it is stale."""
+    own = cell.variant if label == VARIANT else cell.ours
+    stale = label != PAPER and own is not None and bool(own.stale)
+    return mark(_text(table, label, _number(label, cell)), stale=stale)
 
 
 def _interval(table: PaperTable, value: Value) -> str:
@@ -179,7 +189,11 @@ def reasons(table: PaperTable) -> list[str]:
             f"no difference for the sweep {name}: its data or its network is not the paper's"
             for name in unlike
         ]
-    return list(dict.fromkeys(found))
+    stale: dict[str, list[str]] = {}
+    for cell in table.cells:
+        values = [value for value in (cell.ours, cell.variant) if value]
+        stale.setdefault(cell.source, []).extend(r for value in values for r in value.stale)
+    return [*dict.fromkeys(found), *notes(stale, redo_command(table.place))]
 
 
 def _escaped(text: str) -> str:

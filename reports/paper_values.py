@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 
 from pipeline.records import SplitName
-from reports.queries import Study, TrialResult
+from reports.evidence import Evidence
+from reports.provenance import SUITE
 from reports.replicates import spread
 from reports.statistics import wilson_interval
+from reports.study import Study, TrialResult
 from reports.unions import CLEAN, SplitResult
 
 FILES = {
@@ -38,6 +40,8 @@ class Column:
     """Column of the paper's file; empty where the paper has none."""
     black: bool = False
     """By transfer from another network."""
+    beside: bool = False
+    """Under a threat model that the suite\'s union does not count."""
     oracles: Callable[[str], bool] = lambda oracle: True
     """Which of the attack's oracles belong to it."""
 
@@ -52,6 +56,8 @@ class Value:
     """95 % Wilson interval of one network, or mean plus and minus the deviation over seeds."""
     num_samples: int
     num_seeds: int = 1
+    stale: tuple[str, ...] = ()
+    """Why it is stale; empty where it is not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +99,24 @@ def printed_fraction(row: "pd.Series[Any]", column: str) -> float | None:
 
 def survivors(result: SplitResult, column: Column) -> np.ndarray[Any, Any] | None:
     """One entry a sample: right without attack and under all members of the column."""
-    chosen = [name for name in result.outcomes.columns if _belongs(str(name), column)]
+    chosen = _chosen(result, column)
     if not chosen or result.correct is None:
         return None
     return np.asarray(result.outcomes[[CLEAN, *chosen]].to_numpy(dtype=bool).all(axis=1))
+
+
+def _beside(evidence: Evidence, result: SplitResult, column: Column) -> np.ndarray[Any, Any] | None:
+    """Likewise of members that the suite's union does not count."""
+    found = [attack for attack in evidence.attacks if _belongs(attack.member, column)]
+    samples = list(result.outcomes.index)
+    if not found or not all(attack.samples.issuperset(samples) for attack in found):
+        return None
+    robust = [attack.robust.loc[samples].to_numpy(dtype=bool) for attack in found]
+    return np.asarray(np.logical_and.reduce(robust))
+
+
+def _chosen(result: SplitResult, column: Column) -> list[str]:
+    return [str(name) for name in result.outcomes.columns if _belongs(str(name), column)]
 
 
 def _belongs(member: str, column: Column) -> bool:
@@ -107,18 +127,26 @@ def _belongs(member: str, column: Column) -> bool:
 
 def accuracy(study: Study, trial: TrialResult, column: Column) -> tuple[Value | None, str]:
     """Our accuracy in a column, over the seeds that were trained, and else why there is none."""
-    fractions, sizes, why = [], [], ""
+    fractions, sizes, why, stale = [], [], "", dict[str, None]()
     for network in study.alike(trial):
         result = network.splits.get(SplitName.TEST)
         if result is None:
             why = "not attacked on test images"
             continue
         found = survivors(result, column)
+        if column.beside and SplitName.TEST in network.evidence:
+            found = _beside(network.evidence[SplitName.TEST], result, column)
         absent = "not attacked this way" if not result.gaps else "incomplete; --resume"
         why = why or ("" if found is not None else absent)
         if found is not None:
             fractions.append(float(found.mean()))
             sizes.append(len(found))
+            reasons = network.stale.get(SplitName.TEST, {})
+            stale |= {
+                reasons[name]: None
+                for name in (CLEAN, SUITE, *_chosen(result, column))
+                if name in reasons
+            }
     over = spread(fractions)
     if over is None:
         return None, why
@@ -127,7 +155,14 @@ def accuracy(study: Study, trial: TrialResult, column: Column) -> tuple[Value | 
         low, high = wilson_interval(round(fractions[0] * size), size)
     else:
         low, high = over.mean - over.deviation, over.mean + over.deviation
-    value = Value(mean=over.mean, low=low, high=high, num_samples=size, num_seeds=len(fractions))
+    value = Value(
+        mean=over.mean,
+        low=low,
+        high=high,
+        num_samples=size,
+        num_seeds=len(fractions),
+        stale=tuple(stale),
+    )
     return value, ""
 
 

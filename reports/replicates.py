@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.queries import Study, TrialResult
+from reports.provenance import mark
+from reports.study import Study, TrialResult
 from reports.tables import Cell, Table
+from reports.unions import CLEAN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,8 @@ def seeds_table(study: Study) -> Table:
         cells = [Cell(text=trial.row.label, sort=trial.row.label)]
         for kind in ("clean", "robust"):
             found = spread(_accuracy(network, kind, split) for network in alike)
-            cells += _cells(found)
+            of = CLEAN if kind == "clean" else None
+            cells += _cells(found, stale=any(network.is_stale(split, of) for network in alike))
         rows.append((*cells, Cell(text=str(len(alike)), sort=len(alike))))
     heads = ("Setting", "Clean %", "each", "Robust %", "each", "Seeds")
     return Table(
@@ -60,13 +63,13 @@ def _accuracy(trial: TrialResult, kind: str, split: str) -> float | None:
     return accuracy.value if accuracy else None
 
 
-def _cells(found: Spread | None) -> list[Cell]:
+def _cells(found: Spread | None, *, stale: bool) -> list[Cell]:
     """Mean with deviation, and the single values."""
     if found is None:
         return [Cell(text="–", sort=""), Cell(text="–", sort="")]
     deviation = "" if np.isnan(found.deviation) else f" ± {100 * found.deviation:.1f}"
     each = ", ".join(f"{100 * value:.1f}" for value in found.values)
     return [
-        Cell(text=f"{100 * found.mean:.1f}{deviation}", sort=found.mean),
+        Cell(text=mark(f"{100 * found.mean:.1f}{deviation}", stale=stale), sort=found.mean),
         Cell(text=each, sort=each),
     ]

@@ -7,8 +7,8 @@ from pipeline.files import StorePath
 from pipeline.records import SplitName
 from reports import store
 from reports.parameters import section
-from reports.queries import Study, TrialResult
 from reports.single import attacks_of, epsilon_of
+from reports.study import Study, TrialResult
 from reports.unions import Suite
 from reports.wording import radius
 
@@ -94,6 +94,7 @@ def model_info(root: StorePath, study: Study, trial: TrialResult) -> dict[str, A
             ],
             "audit": trial.audit.status if trial.audit else None,
             "data_hash": study.facts.get("data_hash"),
+            "stale": "; ".join(dict.fromkeys(trial.stale.get(_SPLIT, {}).values())) or None,
             **_facts(rows),
         },
     }

@@ -132,13 +132,16 @@ def labels_of(rows: pd.DataFrame, num_samples: int) -> tuple[int, ...]:
 
 
 def _own_suites(rows: pd.DataFrame) -> list[Suite]:
-    """For each radius and number of samples, all members that judged so many."""
+    """For each radius, judge and number of samples, all members that were judged on so many."""
     if rows.empty or "epsilon" not in rows:
         return []
     names = _members(rows)
     attacked = rows[rows["attack"] != CLEAN]
     found = []
-    for _, of_radius in attacked.groupby(attacked["epsilon"].round(6)):
+    judge = rows["judge"] if "judge" in rows else pd.Series("", index=rows.index)
+    for (_, by), of_radius in attacked.groupby([attacked["epsilon"].round(6), judge]):
+        clean = rows.loc[(rows["attack"] == CLEAN) & (judge == by), "attack_hash"].unique()
+        own = {CLEAN: str(clean[0])} if len(clean) == 1 else {}
         counted = of_radius.groupby([names[of_radius.index], of_radius["attack_hash"]])[
             "sample"
         ].nunique()
@@ -150,7 +153,9 @@ def _own_suites(rows: pd.DataFrame) -> list[Suite]:
             for i in range(max(map(len, versions.values()))):
                 hashes = {name: codes[min(i, len(codes) - 1)] for name, codes in versions.items()}
                 found.append(
-                    Suite(name="", members=tuple(hashes), num_samples=int(size), hashes=hashes)
+                    Suite(
+                        name="", members=tuple(hashes), num_samples=int(size), hashes=hashes | own
+                    )
                 )
     return found
 

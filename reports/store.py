@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.config_types import PLACE_PATTERN
 from pipeline.errors import ConfigError
 from pipeline.files import StorePath
 from pipeline.records import Outcome, Phase, TrialRow
@@ -21,6 +22,8 @@ VERDICT_FIELDS = ("sample", "attack", "oracle", "attack_hash", "robust")
 OPTIONAL_FIELDS = ("epsilon", "attacked", "num_forward", "num_backward")
 """Columns of a verdict that older stores may lack."""
 _FACTS: dict[str, type] = {
+    "paper": str,
+    "scale": str,
     "parameters": dict,
     "constraints": dict,
     "environment": dict,
@@ -47,12 +50,16 @@ _KINDS: dict[str, Callable[[pa.DataType], bool]] = {
     "sample": pa.types.is_integer,
     "attack": pa.types.is_string,
     "oracle": pa.types.is_string,
+    "threat": pa.types.is_string,
     "attack_hash": pa.types.is_string,
     "robust": pa.types.is_boolean,
     **dict.fromkeys(("counts", "image", "gradient"), _is_list),
 }
 """What the columns that are read hold; every other column of a measurement is a number."""
-BLOCK_FACTS = ("revision", "device", "torch", "precision", "platform", "checkpoint_sha256")
+BLOCK_FACTS = (
+    *("revision", "device", "torch", "precision", "platform"),
+    *("checkpoint_sha256", "data_sha256", "code", "judge"),
+)
 """What a file of verdicts says of all its rows."""
 
 
@@ -100,6 +107,8 @@ def _check_facts(path: StorePath, facts: dict[str, Any]) -> None:
     for name, kind in _FACTS.items():
         if not isinstance(facts.get(name), kind | None):
             raise ConfigError(f"{path}: '{name}' is no {kind.__name__}; {_AGAIN}")
+    if facts.get("paper") and not PLACE_PATTERN.fullmatch(facts["paper"]):
+        raise ConfigError(f"{path}: 'paper' names no table or figure; {_AGAIN}")
     for name in ("selection_suite", "report_suite"):
         suite = facts.get(name) or {}
         members, size = suite.get("members") or [], suite.get("num_samples")

@@ -11,9 +11,10 @@ from pipeline.records import SplitName
 from reports.front_notes import probability
 from reports.parameters import is_number, number, value_of
 from reports.plots.members import notable
-from reports.queries import BaselineComparison, Study, TrialResult
+from reports.provenance import mark
 from reports.statistics import wilson_interval
-from reports.unions import Accuracy
+from reports.study import BaselineComparison, Study, TrialResult
+from reports.unions import CLEAN, Accuracy
 from reports.wording import NBSP, duration, interval, p_value, percent
 
 _DASH = "–"
@@ -110,7 +111,7 @@ def gradient_table(study: Study) -> Table:
         share = stats.within_bounds
         rows.append(
             (
-                _text(trial.row.label),
+                _marked(trial.row.label, stale=bool(trial.stale_gradients)),
                 *(_number(value) for value in values),
                 Cell(text=percent(share), sort=_sortable(share)),
                 _number(stats.undefined),
@@ -196,8 +197,13 @@ def _trial_row(study: Study, trial: TrialResult, splits: Iterable[str]) -> tuple
     for split in splits:
         result = trial.splits.get(split)
         cells += [
-            _accuracy(trial.clean(split), result is not None, ""),
-            _accuracy(trial.robust(split), result is not None, "; ".join(_gaps(trial, split))),
+            _accuracy(trial.clean(split), result is not None, "", trial.is_stale(split, CLEAN)),
+            _accuracy(
+                trial.robust(split),
+                result is not None,
+                "; ".join(_gaps(trial, split)),
+                trial.is_stale(split),
+            ),
             _number(result.expected if result else math.nan),
         ]
     cells.append(_probability(study.front_probability(trial)))
@@ -219,7 +225,7 @@ def _comparison_row(comparison: BaselineComparison) -> tuple[Cell, ...]:
     if comparison.distinguishable:
         verdict = "higher than this baseline" if robust.difference > 0 else "lower"
     return (
-        _text(comparison.baseline.row.label),
+        _marked(comparison.baseline.row.label, stale=comparison.stale),
         _number(robust.total),
         _difference(robust.difference, robust.low, robust.high),
         Cell(text=p_value(comparison.adjusted_p), sort=comparison.adjusted_p),
@@ -239,10 +245,11 @@ def _gaps(trial: TrialResult, split: str) -> tuple[str, ...]:
     return result.gaps if result else ()
 
 
-def _accuracy(accuracy: Accuracy | None, judged: bool, gap: str) -> Cell:
+def _accuracy(accuracy: Accuracy | None, judged: bool, gap: str, stale: bool) -> Cell:
     if accuracy is not None:
         note = interval(*accuracy.interval)
-        return Cell(text=f"{100 * accuracy.value:.1f}", sort=accuracy.value, note=note)
+        text = mark(f"{100 * accuracy.value:.1f}", stale=stale)
+        return Cell(text=text, sort=accuracy.value, note=note)
     return Cell(text="incomplete" if judged else _DASH, sort="", note=gap)
 
 
@@ -270,6 +277,10 @@ def _sortable(value: float) -> float | str:
 
 def _text(text: str) -> Cell:
     return Cell(text=text, sort=text)
+
+
+def _marked(text: str, *, stale: bool) -> Cell:
+    return Cell(text=mark(text, stale=stale), sort=text)
 
 
 def _last_line(reason: str) -> str:

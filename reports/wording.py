@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from reports.parameters import Parameter, number, value_of
-from reports.queries import TrialResult
+from reports.study import TrialResult
 from reports.unions import Accuracy
 
 NBSP = "\u00a0"

@@ -14,6 +14,8 @@ CORE = [
         "checkpoints",
         "evaluation",
         "evaluator",
+        "evidence_check",
+        "evidence_rows",
         "experiment",
         "local",
         "logits",
@@ -29,12 +31,20 @@ COMMANDS = {
     "pipeline/sweep.py",
     "pipeline/train.py",
     "pipeline/evaluate.py",
+    "pipeline/recheck.py",
     "pipeline/doctor.py",
     "reports/build.py",
     "reports/export.py",
 }
-PARQUET = {"pipeline/data/parquet_images.py", "pipeline/object_path.py", "reports/store.py"}
-"""Users of Arrow outside the adapters: a data set, object stores, and the report's input."""
+PARQUET = {
+    "pipeline/data/frame_file.py",
+    "pipeline/data/parquet_events.py",
+    "pipeline/data/parquet_images.py",
+    "pipeline/object_path.py",
+    "reports/archive.py",
+    "reports/store.py",
+}
+"""Users of Arrow outside the adapters: data sets, object stores, and the report's input."""
 
 
 def sources(place: str) -> list[Path]:
@@ -142,6 +152,8 @@ UPPER = {
     "pipeline.adapters",
     "pipeline.doctor",
     "pipeline.evaluate",
+    "pipeline.recheck",
+    "pipeline.recheck_run",
     "pipeline.health",
     "pipeline.sweep",
     "pipeline.sweep_run",

@@ -27,7 +27,9 @@ from pipeline.adapters.ray_health import (
     check_token_file,
 )
 from pipeline.adapters.study_health import check_study_database
+from pipeline.data import EventsConfig, FramesConfig
 from pipeline.health.addresses import redacted, sqlite_file, without_password
+from pipeline.health.data_sets import check_data
 from pipeline.health.databases import check_database
 from pipeline.health.finding import Finding, Status, guarded, report
 from pipeline.health.hardware import (
@@ -40,6 +42,7 @@ from pipeline.health.machine import examine_machine
 from pipeline.health.mounts import NETWORK, mount_of
 from pipeline.health.software import check_alike, check_packages, check_python
 from pipeline.health.store import answer, check_room, check_shared, check_store, scratch_folder
+from tests.data.recordings import random_events, write_nmnist, write_parquet
 from tests.tiny import tiny_space, write_space
 
 REPOSITORY = Path(__file__).parents[1]
@@ -136,6 +139,37 @@ def test_the_data_of_a_space(tmp_path, capsys):
     assert code == 1
     assert "cifar10 cannot be loaded" in printed
     assert "cifar-10-python.tar.gz" in printed
+
+
+def test_event_data_of_a_space_is_looked_at_and_not_built(tmp_path):
+    config = EventsConfig(
+        root=str(tmp_path),
+        sensor=(34, 34),
+        frames=FramesConfig(num_frames=3, size=(8, 8)),
+        num_test=2,
+        num_validation=1,
+    )
+    rows = [random_events(9, seed=seed) for seed in range(6)]
+    write_parquet(tmp_path / "train.parquet", rows, [0, 1] * 3)
+    finding = only(check_data(config))
+    assert finding.status is Status.OK
+    assert "3 train, 1 validation, 2 test recordings in 2 classes" in finding.found
+    assert "makes frames of 3x2x8x8" in finding.found
+    write_parquet(tmp_path / "train.parquet", [random_events(1)] * 6, [0, 1] * 3)
+    finding = only(check_data(config))
+    assert finding.status is Status.FAIL
+    assert "train.parquet: row" in finding.remedy
+    assert "expected an event a frame or more" in finding.remedy
+
+
+def test_event_data_that_lies_where_it_should(tmp_path):
+    def found() -> dict[str, Status]:
+        return {f.found.split()[0]: f.status for f in check_data(None, tmp_path)}
+
+    assert found()["nmnist"] is Status.SKIPPED
+    write_nmnist(tmp_path / "nmnist", 1, 1)
+    assert found()["nmnist"] is Status.OK
+    assert found()["cifar10_dvs"] is Status.SKIPPED
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Verdicts of a block: who is judged, on what, and that nothing else decides them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from models import GradientEstimator
 from models.neurons import SpikingNeurons
 from pipeline import batches, checkpoints
-from pipeline.attacks import FGSMConfig, NoiseConfig, PGDConfig, RFGSMConfig
+from pipeline.attacks import Domain, FGSMConfig, NoiseConfig, PGDConfig, RFGSMConfig
 from pipeline.data import Split
 from pipeline.errors import ConfigError
 from pipeline.evaluation import EvaluationTask, block_ranges, evaluate_block
@@ -310,8 +311,10 @@ def test_a_worker_computes_the_same_block(trained: tuple[Path, Split], victim: n
     path, split = trained
     asked = EvaluationTask(key=task(PGD).key, member=PGD, checkpoint=str(path))
     block = run_task(asked, {"validation": split}, device="cpu", num_threads=1, revision="unknown")
-    assert block.metadata.pop("checkpoint_sha256") == checkpoints.digest(path)
-    same(block, judged(victim, split, PGD))
+    here = judged(victim, split, PGD)
+    told = {name: block.metadata.pop(name) for name in {*block.metadata} - {*here.metadata}}
+    assert told["checkpoint_sha256"] == checkpoints.digest(path)
+    same(block, here)
 
 
 @pytest.mark.parametrize(
@@ -385,8 +388,14 @@ def test_every_suite_loads() -> None:
     for name in names:
         suite = load_suite(name)
         assert suite.name == name
-        rows = members(suite)
-        assert rows[0] == CLEAN
+        threats = {stage.threat for stage in (suite, *suite.then)} - {None, "pixels"}
+        domain = Domain(frames=bool(threats), scale=5.0)
+        rows = members(suite, domain=domain)
+        assert rows[0] == replace(CLEAN, judge=suite.judge)
+        assert (suite.judge == "plain") == (name in {"quick", "audit"})
+        assert {row.judge for row in rows} == {suite.judge}
+        drawn = members(suite, domain=domain, randomised=True)
+        assert {row.judge for row in drawn} == {"plain"}
         assert len({row.hash for row in rows}) == len({row.name for row in rows}) == len(rows)
 
 
@@ -437,3 +446,46 @@ PINNED = {
     "fgsm+rga": "809c15a889a1",
     "measure": "84a674738551",
 }
+
+
+def test_an_exact_judges_rows_are_the_same_in_any_batch(victim: nn.Module, split: Split) -> None:
+    """Attacks follow rounded gradients, but the same images are judged alike, bit for bit."""
+    chosen = replace(member(FGSMConfig()), judge="exact")
+    whole = judged(victim, split, chosen)
+    parts = judged(victim, split, chosen, batch_size=7)
+    assert whole.metadata["judge"] == parts.metadata["judge"] == "exact"
+    assert whole.evidence is not None
+    assert parts.evidence is not None
+    alike = dict(zip(whole.evidence["sample"], whole.evidence["image_sha256"], strict=True))
+    margins = dict(zip(whole.evidence["sample"], whole.evidence["margin"], strict=True))
+    same_images = 0
+    for sample, digest, margin in zip(
+        *(parts.evidence[name] for name in ("sample", "image_sha256", "margin")), strict=True
+    ):
+        if alike.get(sample) == digest:
+            same_images += 1
+            assert margins[sample] == margin
+    assert same_images > 0.8 * len(alike)
+    columns = whole.columns
+    broken = columns["attacked"] & ~columns["robust"]
+    np.testing.assert_array_equal(columns["sample"][broken], whole.evidence["sample"])
+    assert columns["distance"].max() <= 0.1
+    # The judge is another one, the attack's random numbers are not.
+    plain = member(FGSMConfig())
+    assert chosen.hash != plain.hash
+    assert chosen.seed_hash == plain.seed_hash
+
+
+def test_hashes_of_plain_members_are_those_of_older_stores() -> None:
+    """Rows of stores written before there was an exact judge are found."""
+    quick = [row.hash for row in members(load_suite("quick"))]
+    assert quick[:3] == ["57a4c2905476", "472b5fd15636", "199f03b734d6"]
+
+
+def test_clean_images_and_a_plain_judge_leave_no_evidence(victim: nn.Module, split: Split) -> None:
+    for chosen in (
+        member(FGSMConfig()),
+        replace(CLEAN, judge="exact"),
+    ):
+        block = judged(victim, split, chosen)
+        assert block.evidence is None

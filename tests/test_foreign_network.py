@@ -209,6 +209,19 @@ def test_a_plain_network_has_its_own_gradient_alone(command: Command, weights: P
     assert "4 blocks, 0 of them stored" in printed
 
 
+def test_an_exact_suite_judges_it_plain_and_says_so(
+    command: Command, weights: Path, workplace: Path
+) -> None:
+    text = (workplace / "mine.yaml").read_text()
+    (workplace / "exact.yaml").write_text(text + "\njudge: exact\n")
+    code, printed, _ = command(*own(weights, suite="exact.yaml"))
+    assert code == 0
+    assert "the network is none of this project's: its verdicts are those of its plain" in printed
+    code, printed, _ = command(*own(weights))
+    assert code == 0
+    assert "4 blocks, 4 of them stored" in printed  # the same hashes
+
+
 def test_a_second_run_finds_everything_stored(command: Command, weights: Path) -> None:
     first = command(*own(weights))
     second = command(*own(weights))
@@ -334,7 +347,7 @@ def test_a_wrong_function_is_told(
     [
         ("plain:few", "expected logits of shape (2, 10) for two images, got (2, 7)"),
         ("plain:pair", "expected logits of shape (2, 10) for two images, got tuple"),
-        ("plain:narrow", "fails on images of shape (2, 1, 8, 8) in [0, 1]"),
+        ("plain:narrow", "fails on inputs of shape (2, 1, 8, 8)"),
     ],
 )
 def test_a_network_that_does_not_fit_the_data_is_told(

@@ -6,7 +6,7 @@ import pytest
 
 from models import GradientEstimator
 from pipeline import audit
-from pipeline.attacks import FGSMConfig, NoiseConfig, PGDConfig, SquareConfig
+from pipeline.attacks import Domain, FGSMConfig, NoiseConfig, PGDConfig, SquareConfig
 from pipeline.errors import ConfigError
 from pipeline.sweep import read_space
 from pipeline.threats import (
@@ -123,7 +123,10 @@ def test_the_evaluations_own_radius_counts_however_it_was_computed(epsilon: floa
 def test_every_shipped_member_has_a_name_and_a_hash_of_its_own(
     name: str, randomised: bool, sources: tuple[Source, ...]
 ) -> None:
-    rows = members(load_suite(name), randomised=randomised, sources=sources)
+    shipped = load_suite(name)
+    threats = {stage.threat for stage in (shipped, *shipped.then)} - {None, "pixels"}
+    domain = Domain(frames=bool(threats), scale=5.0)
+    rows = members(shipped, randomised=randomised, sources=sources, domain=domain)
     assert rows[0].name == CLEAN
     assert len(set(names(rows))) == len(rows)
     assert len({row.hash for row in rows}) == len(rows)

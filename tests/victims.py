@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models import GradientEstimator, ModelConfig
+from models import GradientEstimator, InputSpec, ModelConfig, build_model
 from pipeline import checkpoints
 from pipeline.attacks import AttackConfig
 from pipeline.config import TrialConfig, input_spec
@@ -16,6 +16,7 @@ from pipeline.evaluator import EvaluationJob, Evaluator
 from pipeline.experiment import train
 from pipeline.local import MemoryStore
 from pipeline.records import Block, BlockKey
+from pipeline.seeding import seeded
 from pipeline.threats import Member, Source
 from pipeline.training.config import TrainingConfig
 from pipeline.training.vanilla import VanillaConfig
@@ -55,6 +56,16 @@ def train_digits(
 def small(num_timesteps: int = 3, channels: tuple[int, int, int] = (8, 12, 12), **more: Any):
     """The small architecture, smaller still."""
     return ModelConfig(architecture="small", num_timesteps=num_timesteps, channels=channels, **more)
+
+
+def lively(config: ModelConfig, spec: InputSpec) -> nn.Module:
+    """A random network that fires as a fresh one hardly does, in evaluation mode."""
+    with seeded(3):
+        model = build_model(config, spec).eval()
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.weight.data.fill_(3.0)
+    return model
 
 
 def network(path: Path) -> nn.Module:
@@ -120,13 +131,20 @@ def judged(
     member: Member,
     *,
     source: nn.Module | None = None,
+    batch_size: int | None = None,
     **where: Any,
 ) -> Block:
     """A block of verdicts, computed here."""
     asked = task(member, **where)
     chosen = slice(asked.key.start, asked.key.stop)
     return evaluate_block(
-        model, asked, split.images[chosen], split.labels[chosen], device=CPU, source=source
+        model,
+        asked,
+        split.images[chosen],
+        split.labels[chosen],
+        device=CPU,
+        source=source,
+        batch_size=batch_size,
     )
 
 

@@ -32,6 +32,7 @@ class RayExecutor:
         num_gpus: float,
         device: str,
         revision: str,
+        data: str = "",
     ) -> None:
         """Prepare tasks of one shape.
 
@@ -41,9 +42,15 @@ class RayExecutor:
             num_gpus: Of each task; fractions share a GPU.
             device: auto, cpu or cuda.
             revision: Of the code, for the metadata.
+            data: Hash of the data set, for the metadata.
         """
         self._splits = splits
-        self._settings = {"device": device, "num_threads": num_cpus, "revision": revision}
+        self._settings = {
+            "device": device,
+            "num_threads": num_cpus,
+            "revision": revision,
+            "data": data,
+        }
         self._remote = ray.remote(
             num_cpus=num_cpus,
             num_gpus=num_gpus,

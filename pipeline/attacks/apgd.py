@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from pipeline.attacks.ball import ascent_sign, project
+from pipeline.attacks.ball import Ball, ascent_sign
 from pipeline.attacks.losses import LOSSES, targeted_dlr
 from pipeline.attacks.oracle import Loss, Oracle
 from pipeline.config_types import Count, Epsilon
@@ -59,20 +59,18 @@ def checkpoints(num_steps: int) -> Iterator[tuple[int, int]]:
         done += window
 
 
-def ball_start(oracle: Oracle, images: Tensor, epsilon: float) -> Tensor:
+def ball_start(oracle: Oracle, images: Tensor, ball: Ball) -> Tensor:
     """A random direction stretched until its largest component is epsilon, clipped to the box."""
     direction = oracle.draws.uniform(images, -1.0, 1.0)
     largest = direction.flatten(1).abs().amax(1).view(-1, *[1] * (images.dim() - 1))
-    return (images + epsilon * direction / (largest + 1e-12)).clamp(0.0, 1.0)
+    return ball.clip(images + ball.radius * direction / (largest + 1e-12))
 
 
-def apgd(
-    oracle: Oracle, images: Tensor, labels: Tensor, epsilon: float, config: APGDConfig
-) -> Tensor:
+def apgd(oracle: Oracle, images: Tensor, labels: Tensor, ball: Ball, config: APGDConfig) -> Tensor:
     """Adversarial images; see `APGDConfig`."""
     if config.loss != "targeted_dlr":
         loss = LOSSES[config.loss]
-        return ascend(oracle, images, labels, epsilon, loss, config.num_steps)[0]
+        return ascend(oracle, images, labels, ball, loss, config.num_steps)[0]
     own = torch.nn.functional.one_hot(labels, (logits := oracle.logits(images)).shape[1]).bool()
     ranked = logits.masked_fill(own, -torch.inf).argsort(dim=1, descending=True)
     result = images.clone()
@@ -80,7 +78,7 @@ def apgd(
     for rank in range(min(config.num_targets, logits.shape[1] - 1)):
         loss = targeted_dlr(ranked[active, rank])
         result[active], fooled = ascend(
-            oracle, images[active], labels[active], epsilon, loss, config.num_steps
+            oracle, images[active], labels[active], ball, loss, config.num_steps
         )
         active, oracle = active[~fooled], oracle.narrowed(~fooled)
         if len(active) == 0:
@@ -89,7 +87,7 @@ def apgd(
 
 
 def ascend(
-    oracle: Oracle, images: Tensor, labels: Tensor, epsilon: float, loss: Loss, num_steps: int
+    oracle: Oracle, images: Tensor, labels: Tensor, ball: Ball, loss: Loss, num_steps: int
 ) -> tuple[Tensor, Tensor]:
     """One run of APGD.
 
@@ -97,13 +95,13 @@ def ascend(
         The images it ends at, and which of them the oracle took for another class, (B,). An image
         that met a gradient of NaN before it fooled anybody is NaN, and counts among them.
     """
-    current = ball_start(oracle, images, epsilon)
+    current = ball_start(oracle, images, ball)
     direction, logits = oracle.gradient(current, labels, loss)
     value = loss(logits, labels)
     fooled, lost = logits.argmax(1) != labels, _broken(direction)
     adversarial, before = current.clone(), current.clone()
     best, best_direction, best_value = current.clone(), direction.clone(), value.clone()
-    step_size = torch.full_like(value, 2.0 * epsilon).view(-1, *[1] * (images.dim() - 1))
+    step_size = torch.full_like(value, 2.0 * ball.radius).view(-1, *[1] * (images.dim() - 1))
     # The authors' first window compares its first loss with the last row, which is still zero.
     history = value.new_zeros(num_steps, len(images))
     value_at_check, halved = best_value.clone(), torch.ones_like(fooled)
@@ -111,9 +109,9 @@ def ascend(
     for step in range(num_steps):
         moved, before = current - before, current
         weight = 1.0 - MOMENTUM if step else 1.0
-        ahead = project(current + step_size * ascent_sign(direction), images, epsilon)
+        ahead = ball.project(current + step_size * ascent_sign(direction), images)
         mixed = current + weight * (ahead - current) + (1.0 - weight) * moved
-        current = project(mixed, images, epsilon)
+        current = ball.project(mixed, images)
         direction, logits = oracle.gradient(current, labels, loss)
         value = loss(logits, labels)
         wrong = logits.argmax(1) != labels

@@ -1,12 +1,14 @@
 """FAB-T (Croce & Hein, 2020b), by its authors' own package `pyautoattack`."""
 
 import importlib.util
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from pipeline.attacks.ball import Ball
 from pipeline.attacks.oracle import Oracle, Remembering
 from pipeline.config_types import Count, Epsilon
 
@@ -40,24 +42,27 @@ def installed() -> bool:
     return importlib.util.find_spec(PACKAGE) is not None
 
 
-def fab(
-    oracle: Oracle, images: Tensor, labels: Tensor, epsilon: float, config: FABConfig
-) -> Tensor:
+def fab(oracle: Oracle, images: Tensor, labels: Tensor, ball: Ball, config: FABConfig) -> Tensor:
     """Images that the package found within the radius; elsewhere the images themselves.
 
-    It works in float32, and counts passes for its whole batch.
+    It works in float32, on samples mapped to [0, 1], and counts passes for its whole batch.
 
     Raises:
         ArithmeticError: A gradient holds a NaN or an infinity.
     """
     from pyautoattack.fab_pt import FABAttack_PT
 
+    # The package knows the box [0, 1] alone. A box without an upper end gets one out of reach.
+    highest = ball.high if math.isfinite(ball.high) else float(images.max()) + ball.radius
+    low, span = ball.low, highest - ball.low
+    inner = ((ball.clip(images) - low) / span).float()
+
     def ask(asked: Tensor) -> Tensor:
         classifier, draws = oracle.classifier, range(oracle.eot_draws)
         if isinstance(classifier, Remembering):
             # The package asks about other samples each time: nothing can be remembered of them.
             classifier = classifier.fresh()
-        return torch.stack([classifier(asked.to(images.dtype)) for _ in draws]).mean(0)
+        return torch.stack([classifier(asked.to(images.dtype) * span + low) for _ in draws]).mean(0)
 
     def predict(asked: Tensor) -> Tensor:
         oracle.cost.forward[oracle.positions[: len(asked)]] += oracle.eot_draws
@@ -82,7 +87,7 @@ def fab(
     attack = FABAttack_PT(
         predict,
         n_iter=config.num_steps,
-        eps=epsilon,
+        eps=ball.radius / span,
         targeted=True,
         n_target_classes=min(config.num_targets, num_classes - 1),
         device=images.device,
@@ -90,6 +95,6 @@ def fab(
     attack.get_diff_logits_grads_batch_targeted = differences
     # The package seeds torch's global generator; the caller's stream goes on untouched.
     with torch.random.fork_rng(devices=[]):
-        found: Tensor = attack.perturb(images, labels)
+        found: Tensor = attack.perturb(inner, labels)
     # What it left alone keeps its exact value.
-    return torch.where(found == images.float(), images, found.to(images.dtype))
+    return torch.where(found == inner, images, found.to(images.dtype) * span + low)

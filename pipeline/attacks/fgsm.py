@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from pipeline.attacks.ball import ascent_sign
+from pipeline.attacks.ball import Ball, ascent_sign
 from pipeline.attacks.losses import LOSSES, LossName
 from pipeline.attacks.oracle import Oracle
 from pipeline.config_types import Epsilon
@@ -24,9 +24,7 @@ class FGSMConfig:
     """Radius; omitted, the evaluation's."""
 
 
-def fgsm(
-    oracle: Oracle, images: Tensor, labels: Tensor, epsilon: float, config: FGSMConfig
-) -> Tensor:
-    """Images x + epsilon * sign(grad), clipped to [0, 1]."""
+def fgsm(oracle: Oracle, images: Tensor, labels: Tensor, ball: Ball, config: FGSMConfig) -> Tensor:
+    """Images x + epsilon * sign(grad), clipped to the box."""
     direction, _ = oracle.gradient(images, labels, LOSSES[config.loss])
-    return (images + epsilon * ascent_sign(direction)).clamp(0.0, 1.0)
+    return ball.clip(images + ball.radius * ascent_sign(direction))

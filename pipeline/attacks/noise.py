@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from pipeline.attacks.ball import Ball
 from pipeline.attacks.oracle import Oracle
 from pipeline.config_types import Count, Epsilon
 from pipeline.logits import margin
@@ -27,17 +28,17 @@ class NoiseConfig:
 
 
 def noise(
-    oracle: Oracle, images: Tensor, labels: Tensor, epsilon: float, config: NoiseConfig
+    oracle: Oracle, images: Tensor, labels: Tensor, ball: Ball, config: NoiseConfig
 ) -> Tensor:
     """For each image the draw with the largest margin loss, out of `config.num_draws`."""
     worst = torch.full((len(images),), -torch.inf, dtype=images.dtype, device=images.device)
     result = images.clone()
     for _ in range(config.num_draws):
         if config.distribution == "corners":
-            moved = epsilon * oracle.draws.signs(images)
+            moved = ball.radius * oracle.draws.signs(images)
         else:
-            moved = oracle.draws.uniform(images, -epsilon, epsilon)
-        drawn = (images + moved).clamp(0.0, 1.0)
+            moved = oracle.draws.uniform(images, -ball.radius, ball.radius)
+        drawn = ball.clip(images + moved)
         value = margin(oracle.logits(drawn), labels)
         worse = value > worst
         worst = torch.where(worse, value, worst)

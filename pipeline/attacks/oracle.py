@@ -86,7 +86,7 @@ class Oracle:
 
     def logits(self, images: Tensor) -> Tensor:
         """Mean logits over the draws, (B, K), without a graph."""
-        self.cost.forward[self.positions] += self.eot_draws * self._passes
+        self._count(self.cost.forward, self.eot_draws * self._passes)
         with torch.no_grad():
             answers = [self._ask(images, draw) for draw in range(self.eot_draws)]
         return answers[0] if len(answers) == 1 else torch.stack(answers).mean(0)
@@ -97,8 +97,8 @@ class Oracle:
         The sum, not the mean: a sample's gradient must not depend on the batch it is in. Over
         several draws both are means (expectation over transformation; Athalye et al., 2018).
         """
-        self.cost.forward[self.positions] += self.eot_draws * self._passes
-        self.cost.backward[self.positions] += self.eot_draws
+        self._count(self.cost.forward, self.eot_draws * self._passes)
+        self._count(self.cost.backward, self.eot_draws)
         gradients, answers = [], []
         for draw in range(self.eot_draws):
             asked = images.detach().requires_grad_()
@@ -127,6 +127,10 @@ class Oracle:
     def _passes(self) -> int:
         """Forward passes that one answer takes."""
         return self.classifier.passes if isinstance(self.classifier, Remembering) else 1
+
+    def _count(self, spent: Tensor, passes: int) -> None:
+        """Add passes; a sample that is asked about several times at once pays for each."""
+        spent.index_add_(0, self.positions, torch.full_like(self.positions, passes))
 
     def _ask(self, images: Tensor, draw: int) -> Tensor:
         if draw and isinstance(self.classifier, Remembering):

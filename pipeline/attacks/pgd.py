@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from pipeline.attacks.ball import ascent_sign, project
+from pipeline.attacks.ball import Ball, ascent_sign
 from pipeline.attacks.losses import LOSSES, LossName
 from pipeline.attacks.oracle import Oracle
 from pipeline.config_types import Count, Epsilon, Positive, StepSize
@@ -42,15 +42,13 @@ class PGDConfig:
         return self.num_steps * self.num_restarts
 
 
-def pgd(
-    oracle: Oracle, images: Tensor, labels: Tensor, epsilon: float, config: PGDConfig
-) -> Tensor:
+def pgd(oracle: Oracle, images: Tensor, labels: Tensor, ball: Ball, config: PGDConfig) -> Tensor:
     """Adversarial images of `config.num_steps` steps; see `PGDConfig` for the choices."""
     loss = LOSSES[config.loss]
-    step_size = config.step_size or config.relative_step_size * epsilon
+    step_size = ball.unit * (config.step_size or config.relative_step_size * ball.epsilon)
     result = images.clone()
     if config.random_start:
-        result = (result + oracle.draws.uniform(result, -epsilon, epsilon)).clamp(0.0, 1.0)
+        result = ball.clip(result + oracle.draws.uniform(result, -ball.radius, ball.radius))
     active = torch.arange(len(images), device=images.device)
     for _ in range(config.num_steps):
         direction, logits = oracle.gradient(result[active], labels[active], loss)
@@ -61,5 +59,5 @@ def pgd(
             if len(active) == 0:
                 break
         stepped = result[active] + step_size * ascent_sign(direction)
-        result[active] = project(stepped, images[active], epsilon)
+        result[active] = ball.project(stepped, images[active])
     return result

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from pipeline.attacks.ball import ascent_sign, project
+from pipeline.attacks.ball import Ball, ascent_sign
 from pipeline.attacks.losses import LOSSES, LossName
 from pipeline.attacks.oracle import Oracle
 from pipeline.config_types import Count, Epsilon, StepSize
@@ -38,15 +38,15 @@ class RFGSMConfig:
 
 
 def rfgsm(
-    oracle: Oracle, images: Tensor, labels: Tensor, epsilon: float, config: RFGSMConfig
+    oracle: Oracle, images: Tensor, labels: Tensor, ball: Ball, config: RFGSMConfig
 ) -> Tensor:
     """Images after a random corner step and a gradient sign step."""
     if config.convention == "rat":
-        alpha = epsilon / 2 if config.alpha is None else min(config.alpha, epsilon)
-        start = (images + alpha * oracle.draws.signs(images)).clamp(0.0, 1.0)
+        alpha = ball.epsilon / 2 if config.alpha is None else min(config.alpha, ball.epsilon)
+        start = ball.clip(images + alpha * ball.unit * oracle.draws.signs(images))
         direction, _ = oracle.gradient(start, labels, LOSSES[config.loss])
-        return (start + (epsilon - alpha) * ascent_sign(direction)).clamp(0.0, 1.0)
-    alpha = 8 / 255 if config.alpha is None else config.alpha
-    start = (images + alpha * oracle.draws.signs(images)).clamp(0.0, 1.0)
+        return ball.clip(start + (ball.epsilon - alpha) * ball.unit * ascent_sign(direction))
+    alpha = ball.unit * (8 / 255 if config.alpha is None else config.alpha)
+    start = ball.clip(images + alpha * oracle.draws.signs(images))
     direction, _ = oracle.gradient(start, labels, LOSSES[config.loss])
-    return project(start + alpha * ascent_sign(direction), images, epsilon)
+    return ball.project(start + alpha * ascent_sign(direction), images)

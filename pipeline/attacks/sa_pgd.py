@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pipeline.attacks.apgd import ball_start, checkpoints
-from pipeline.attacks.ball import project
+from pipeline.attacks.ball import Ball
 from pipeline.attacks.losses import LOSSES, LossName
 from pipeline.attacks.oracle import Oracle
 from pipeline.config_types import Count, Epsilon
@@ -44,16 +44,16 @@ class SAPGDConfig:
 
 
 def sa_pgd(
-    oracle: Oracle, images: Tensor, labels: Tensor, epsilon: float, config: SAPGDConfig
+    oracle: Oracle, images: Tensor, labels: Tensor, ball: Ball, config: SAPGDConfig
 ) -> Tensor:
     """Adversarial images; see `SAPGDConfig`."""
     loss = LOSSES[config.loss]
-    current = ball_start(oracle, images, epsilon)
+    current = ball_start(oracle, images, ball)
     adversarial = current.clone()
     fooled = torch.zeros_like(labels, dtype=torch.bool)
     first, second = torch.zeros_like(images), torch.zeros_like(images)
     pixels = tuple(range(1, images.dim()))
-    step_size, due = epsilon, dict(checkpoints(config.num_steps))
+    step_size, due = ball.radius, dict(checkpoints(config.num_steps))
 
     def note(logits: Tensor) -> None:
         wrong = logits.argmax(1) != labels
@@ -69,7 +69,7 @@ def sa_pgd(
         first = FIRST_DECAY * first + scaled
         second = SECOND_DECAY * second + power / (power.mean(pixels, keepdim=True) + SMALLEST)
         move = (step_size * first / (second.sqrt() + 1e-12)).clamp(-step_size, step_size)
-        current = project(current + move, images, epsilon)
+        current = ball.project(current + move, images)
         if step in due:
             step_size /= 2.0
     if config.iterate == "last":

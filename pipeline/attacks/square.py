@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from pipeline.attacks.ball import Ball
 from pipeline.attacks.oracle import Oracle
 from pipeline.config_types import Count, Epsilon, Unit
 from pipeline.logits import margin
@@ -42,12 +43,15 @@ def side(query: int, config: SquareConfig, height: int, width: int) -> int:
 
 
 def square(
-    oracle: Oracle, images: Tensor, labels: Tensor, epsilon: float, config: SquareConfig
+    oracle: Oracle, images: Tensor, labels: Tensor, ball: Ball, config: SquareConfig
 ) -> Tensor:
-    """Images after random squares of +-epsilon, each kept where the margin loss did not fall."""
-    channels, height, width = images.shape[1:]
-    stripes = oracle.draws.uniform(images[:, :, :1], -1.0, 1.0).sign()
-    result = (images + epsilon * stripes).clamp(0.0, 1.0)
+    """Images after random squares of +-epsilon, each kept where the margin loss did not fall.
+
+    Event frames are images with T * C channels: a square has a colour of its own in each.
+    """
+    height, width = images.shape[-2:]
+    stripes = oracle.draws.uniform(images[..., :1, :], -1.0, 1.0).sign()
+    result = ball.clip(images + ball.radius * stripes)
     loss = margin(oracle.logits(result), labels)
     active = torch.arange(len(images), device=images.device)
     for query in range(config.num_queries):
@@ -61,10 +65,10 @@ def square(
         # As the authors draw them: one place and colour for all samples, never the last place.
         top = int((height - edge) * oracle.draws.shared(images, [1]))
         left = int((width - edge) * oracle.draws.shared(images, [1]))
-        colour = (2.0 * oracle.draws.shared(images, [channels, 1, 1]) - 1.0).sign()
+        colour = (2.0 * oracle.draws.shared(images, [*images.shape[1:-2], 1, 1]) - 1.0).sign()
         tried, around = result[active], images[active]
-        tried[:, :, top : top + edge, left : left + edge] += 2.0 * epsilon * colour
-        tried = tried.clamp(around - epsilon, around + epsilon).clamp(0.0, 1.0)
+        tried[..., top : top + edge, left : left + edge] += 2.0 * ball.radius * colour
+        tried = ball.clip(tried.clamp(around - ball.radius, around + ball.radius))
         value = margin(oracle.logits(tried), labels[active])
         better = value > loss[active]
         loss[active] = torch.where(better, value, loss[active])

@@ -1,4 +1,4 @@
-"""Image data sets in Parquet files, laid out as on public hubs; the only reader of Parquet here."""
+"""Image data sets in Parquet files, laid out as on public hubs."""
 
 import functools
 import os
@@ -6,26 +6,19 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field
 
 from pipeline.config_types import Count, CountOrZero
 from pipeline.data.dataset import Dataset, Split
 from pipeline.data.encoded_image import Mode, decode_image
 from pipeline.data.file_hash import file_hashes
 from pipeline.data.normalization import Normalization, mean_and_std
+from pipeline.data.parquet_files import Patterns, matching_files
 from pipeline.data.splits import cap_test, split_off_test, split_off_validation
 from pipeline.errors import ConfigError
-
-Patterns = Annotated[
-    tuple[str, ...],
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
-    Field(min_length=1),
-]
-"""File name patterns relative to the root; YAML may write one or a list."""
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label")
@@ -69,13 +62,13 @@ class ParquetConfig:
         own = asdict(self)
         for name in ("root", "train", "test"):
             del own[name]
-        train, test = _files(self)
+        train, test = matching_files(self.root, self.train, self.test)
         return {**own, "train_sha256": file_hashes(train), "test_sha256": file_hashes(test)}
 
 
 def load_parquet(config: ParquetConfig) -> Dataset:
     """The images of the folder, decoded to one size and split."""
-    train_files, test_files = _files(config)
+    train_files, test_files = matching_files(config.root, config.train, config.test)
     source = _read(train_files, config)
     num_classes = int(source.labels.max()) + 1
     if num_classes > len(source):
@@ -127,40 +120,6 @@ def _note(
         f"{len(test):,} test images{'' if own_test else ' drawn from the training files'}, "
         f"{height}x{width} {colour}, {num_classes} classes"
     )
-
-
-def _files(config: ParquetConfig) -> tuple[list[Path], list[Path]]:
-    """Training and test files, in the order of their names."""
-    root = Path(config.root).expanduser()
-    if not root.is_dir():
-        raise ConfigError(f"data.root: expected a folder, found none at {root}; correct the path")
-    train = _matching(root, config.train, "train")
-    test = _matching(root, config.test, "test")
-    if not train:
-        raise ConfigError(
-            f"data.train: expected files in {root} that match {', '.join(config.train)}, found "
-            "none; correct the pattern"
-        )
-    both = sorted(set(train) & set(test))
-    if both:
-        raise ConfigError(
-            f"{both[0]}: matches data.train and data.test; narrow one of the patterns, as a "
-            "sample must not be in both"
-        )
-    return train, test
-
-
-def _matching(root: Path, patterns: Sequence[str], field: str) -> list[Path]:
-    try:
-        if any(".." in Path(pattern).parts for pattern in patterns):
-            raise ValueError("leads out of the root")
-        found = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
-    except (ValueError, NotImplementedError, IndexError):
-        raise ConfigError(
-            f"data.{field}: expected patterns relative to data.root such as '**/*{field}*.parquet'"
-            f", got {', '.join(patterns)!r}"
-        ) from None
-    return sorted(found)
 
 
 def _check_test(source: Split, test: Split, num_classes: int, files: Sequence[Path]) -> None:

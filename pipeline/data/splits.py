@@ -37,37 +37,61 @@ def stratified_order(labels: NDArray[np.int64], seed: int, stream: int = 0) -> N
 
 def split_off_test(source: Split, num_test: int, seed: int) -> tuple[Split, Split]:
     """Draws a test part where the source has none; returns what is left and the test part."""
-    _require("num_test", num_test, len(source), "samples")
-    order = stratified_order(source.labels, seed, _TEST_STREAM)
-    return source.take(order[num_test:]), source.take(order[:num_test])
+    rest, test = drawn_test(source.labels, num_test, seed)
+    return source.take(rest), source.take(test)
 
 
 def split_off_validation(
     source: Split, num_validation: int, num_train: int | None, seed: int
 ) -> tuple[Split, Split]:
-    """Draws validation, then training samples from the training part; returns both.
+    """Draws validation, then training samples from the training part; returns train, validation.
 
     Validation comes first, so that it does not change with `num_train`.
     """
-    _require("num_validation", num_validation, len(source), "training samples")
-    left = len(source) - num_validation
-    _require("num_train", num_train, left, "samples that validation leaves", keep=0)
-    order = stratified_order(source.labels, seed, _TRAIN_STREAM)
-    stop = num_validation + (left if num_train is None else num_train)
-    return source.take(order[num_validation:stop]), source.take(order[:num_validation])
+    train, validation = drawn_validation(source.labels, num_validation, num_train, seed)
+    return source.take(train), source.take(validation)
 
 
 def cap_test(test: Split, num_test: int | None, seed: int) -> Split:
-    """A stratified draw of `num_test` test samples, or all of them.
+    """A stratified draw of `num_test` test samples, or all of them; see `capped_test`."""
+    positions = capped_test(test.labels, num_test, seed)
+    return test if positions is None else test.take(positions)
+
+
+def drawn_test(
+    labels: NDArray[np.int64], num_test: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of what is left and of the test part that `split_off_test` draws."""
+    _require("num_test", num_test, len(labels), "samples")
+    order = stratified_order(labels, seed, _TEST_STREAM)
+    return order[num_test:], order[:num_test]
+
+
+def drawn_validation(
+    labels: NDArray[np.int64], num_validation: int, num_train: int | None, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of the training and validation samples of `split_off_validation`."""
+    _require("num_validation", num_validation, len(labels), "training samples")
+    left = len(labels) - num_validation
+    _require("num_train", num_train, left, "samples that validation leaves", keep=0)
+    order = stratified_order(labels, seed, _TRAIN_STREAM)
+    stop = num_validation + (left if num_train is None else num_train)
+    return order[num_validation:stop], order[:num_validation]
+
+
+def capped_test(
+    labels: NDArray[np.int64], num_test: int | None, seed: int
+) -> NDArray[np.int64] | None:
+    """Positions of `num_test` test samples, drawn stratified; None for all in their order.
 
     All of them keep the source's order, in which published results count samples, unless
     that order goes class by class: then the first samples would be of one class.
     """
-    _require("num_test", num_test, len(test), "test samples", keep=0)
-    class_by_class = len(test) > 1 and bool(np.all(np.diff(test.labels) >= 0))
+    _require("num_test", num_test, len(labels), "test samples", keep=0)
+    class_by_class = len(labels) > 1 and bool(np.all(np.diff(labels) >= 0))
     if num_test is None and not class_by_class:
-        return test
-    return test.take(stratified_order(test.labels, seed, _TEST_STREAM)[:num_test])
+        return None
+    return stratified_order(labels, seed, _TEST_STREAM)[:num_test]
 
 
 def _require(name: str, wanted: int | None, there: int, what: str, keep: int = 1) -> None:

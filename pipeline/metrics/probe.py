@@ -30,9 +30,16 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def probe(
-    model: Network, images: Tensor, labels: Tensor, epsilon: float, uniform: Uniform
+    model: Network,
+    images: Tensor,
+    labels: Tensor,
+    epsilon: float,
+    uniform: Uniform,
+    clip: Callable[[Tensor], Tensor],
 ) -> dict[str, Tensor]:
     """Facts on the network's own gradient and answers, one value a sample, each of shape (B,).
+
+    `clip` takes images moved by up to epsilon back into the box.
 
     Returns:
         - `zero_cross_entropy`, `zero_margin`: 1 where the loss has no gradient at the image or at
@@ -49,7 +56,7 @@ def probe(
           answers; `repeat_changes`: 1 where the class changes;
         - `probabilities`: 1 where the answer sums to 1 within [0, 1].
     """
-    start = (images + uniform(images, -epsilon, epsilon)).clamp(0.0, 1.0)
+    start = clip(images + uniform(images, -epsilon, epsilon))
     random = uniform(images, -1.0, 1.0).sign()
     first = _answer(model, images)
     repeated = _repeated(model, images, first)
@@ -64,7 +71,7 @@ def probe(
     loss = margin(logits, labels)
 
     def rises(direction: Tensor) -> Tensor:
-        stepped = (images + STEP * epsilon * direction).clamp(0.0, 1.0)
+        stepped = clip(images + STEP * epsilon * direction)
         return 0.5 + 0.5 * (margin(_answer(model, stepped, draws), labels) - loss).sign()
 
     facts = {
@@ -77,7 +84,9 @@ def probe(
         "ascent": rises(gradient.sign()),
         "random_ascent": rises(random),
         "cosine": _cosine(model, images, labels, gradient, epsilon, uniform),
-        "plane_breaks": _plane_breaks(model, images, labels, epsilon, gradient.sign(), random),
+        "plane_breaks": _plane_breaks(
+            model, images, labels, epsilon, gradient.sign(), random, clip
+        ),
         "probabilities": _are_probabilities(first).to(images.dtype),
     }
     return facts | repeated
@@ -163,6 +172,7 @@ def _plane_breaks(
     epsilon: float,
     along: Tensor,
     across: Tensor,
+    clip: Callable[[Tensor], Tensor],
 ) -> Tensor:
     """1 where a point of the plane, clipped to ball and box, is misclassified."""
     broken = torch.zeros_like(labels, dtype=torch.bool)
@@ -170,6 +180,6 @@ def _plane_breaks(
     for first in marks:
         for second in marks:
             moved = (epsilon * (first * along + second * across)).clamp(-epsilon, epsilon)
-            answer = _answer(model, (images + moved).clamp(0.0, 1.0))
+            answer = _answer(model, clip(images + moved))
             broken |= answer.argmax(1) != labels
     return broken.to(images.dtype)

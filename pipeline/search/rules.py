@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from models.config import FieldError
+from pipeline.attacks import Domain, Threat
 from pipeline.config import SpaceConfig
 from pipeline.config_file import Problem
 from pipeline.errors import ConfigError
@@ -136,6 +137,13 @@ def _suites_exist(space: SpaceConfig) -> Iterator[Problem]:
         except ConfigError as error:
             yield Problem(place, str(error))
             continue
+        domain = Domain(frames=hasattr(space.data, "frames"))
+        for stage in (suite, *suite.then):
+            try:
+                Threat.named(stage.threat, domain)
+            except ValueError as error:
+                yield Problem(place, f"suite '{name}': {error}")
+                break
         access = {stage.access for stage in (suite, *suite.then)}
         if access == {"transfer"}:
             yield Problem(
@@ -178,6 +186,35 @@ def _constraints_apply(space: SpaceConfig) -> Iterator[Problem]:
         yield Problem(("search", "objectives"), "an objective stands here twice; remove one")
 
 
+def _frames_fit(space: SpaceConfig) -> Iterator[Problem]:
+    """Event frames and images have settings of their own."""
+    frames = getattr(space.data, "frames", None)
+    searched = space.search.parameters
+    if frames is not None:
+        if "model.num_timesteps" not in searched and space.model.num_timesteps != frames.num_frames:
+            yield Problem(
+                ("model", "num_timesteps"),
+                f"expected {frames.num_frames}, the data's number of frames, got "
+                f"{space.model.num_timesteps}; a network takes one frame a time step",
+            )
+        if space.model.encoding != "direct":
+            yield Problem(
+                ("model", "encoding"), "event frames are used as they are; remove this key", "key"
+            )
+        return
+    only = "is for event data; these are images: remove this key"
+    if space.model.input != "counts":
+        yield Problem(("model", "input"), only, "key")
+    if space.training.augmentation == "nda":
+        yield Problem(("training", "augmentation"), "nda is for event data; write crop_flip")
+    for path in ("model.input", "strategy.threat"):
+        if path in searched:
+            yield Problem(("search", "parameters", path), only, "key")
+    for label, strategy in space.strategies.items():
+        if getattr(strategy, "threat", None) is not None:
+            yield Problem(("strategies", label, "threat"), only, "key")
+
+
 RULES: tuple[Callable[[SpaceConfig], Iterator[Problem]], ...] = (
     _known_labels,
     _parameters_fit,
@@ -185,5 +222,6 @@ RULES: tuple[Callable[[SpaceConfig], Iterator[Problem]], ...] = (
     _sampler_can,
     _suites_exist,
     _steps_inside_ball,
+    _frames_fit,
     _constraints_apply,
 )

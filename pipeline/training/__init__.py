@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from pipeline.attacks import IMAGES, Domain
 from pipeline.training.adversarial import ATConfig, adversarial_training
 from pipeline.training.gradient_regularization import GRConfig, gradient_regularization
 from pipeline.training.rat import RATConfig, rat
@@ -16,7 +17,7 @@ StrategyConfig = Annotated[
     VanillaConfig | ATConfig | RATConfig | GRConfig | SRConfig | SRStarConfig,
     Field(discriminator="method"),
 ]
-STRATEGIES: dict[str, Callable[[Any], Strategy]] = {
+STRATEGIES: dict[str, Callable[[Any, Domain], Strategy]] = {
     "vanilla": vanilla,
     "at": adversarial_training,
     "rat": rat,
@@ -26,9 +27,13 @@ STRATEGIES: dict[str, Callable[[Any], Strategy]] = {
 }
 
 
-def build_strategy(config: StrategyConfig) -> Strategy:
-    """The strategy that a config describes."""
-    return STRATEGIES[config.method](config)
+def build_strategy(config: StrategyConfig, domain: Domain = IMAGES) -> Strategy:
+    """The strategy that a config describes, for samples such as these.
+
+    Raises:
+        ValueError: The training attack's threat model is not for such samples.
+    """
+    return STRATEGIES[config.method](config, domain)
 
 
 __all__ = ["STRATEGIES", "Strategy", "StrategyConfig", "build_strategy"]

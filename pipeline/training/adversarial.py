@@ -1,13 +1,17 @@
 """Adversarial training (AT; Madry et al., 2018) with FGSM or PGD."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from pipeline.attacks import FGSMConfig, PGDConfig, build_attack
+from pipeline.attacks import IMAGES, Domain, FGSMConfig, PGDConfig, Threat, build_attack
 from pipeline.config_types import Count, Epsilon, StepSize
+from pipeline.fingerprint import fields_without_defaults
 from pipeline.training.strategy import Perturb, Strategy
+
+BallThreat = Literal["clamped", "counts", "scaled"]
+"""Threat models of event frames in which an attack moves within a ball."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +26,13 @@ class Perturbation:
     step_size: StepSize = 0.01
     """Step of PGD, in pixel units."""
     random_start: bool = True
+    threat: BallThreat | None = None
+    """What the training attack may do to event frames; omitted, `counts`. The paper's is
+    `clamped`."""
+
+    def identity(self) -> dict[str, Any]:
+        """What counts when hashed."""
+        return fields_without_defaults(self, "threat")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,17 +44,18 @@ class ATConfig(Perturbation):
     method: Literal["at"]
 
 
-def perturb_by(config: Perturbation) -> Perturb:
+def perturb_by(config: Perturbation, domain: Domain) -> Perturb:
     """The perturbation as a function of (model, images, labels)."""
+    budget = Threat.named(config.threat, domain).budget(config.epsilon)
     if config.attack == "fgsm":
-        attack = build_attack(FGSMConfig(), config.epsilon)
+        attack = build_attack(FGSMConfig(), budget)
     else:
         pgd = PGDConfig(
             num_steps=config.num_steps,
             step_size=config.step_size,
             random_start=config.random_start,
         )
-        attack = build_attack(pgd, config.epsilon)
+        attack = build_attack(pgd, budget)
 
     def perturb(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         return attack(model, images, labels)
@@ -51,6 +63,6 @@ def perturb_by(config: Perturbation) -> Perturb:
     return perturb
 
 
-def adversarial_training(config: ATConfig) -> Strategy:
+def adversarial_training(config: ATConfig, domain: Domain = IMAGES) -> Strategy:
     """Train on attacked images."""
-    return Strategy(perturb=perturb_by(config))
+    return Strategy(perturb=perturb_by(config, domain))

@@ -1,9 +1,10 @@
 """The optimiser's settings, which every strategy shares."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from pipeline.config_types import Count, NonNegative, Positive, Unit
+from pipeline.fingerprint import fields_without_defaults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +22,9 @@ class TrainingConfig:
     """On all parameters, biases and batch norm included, as in the released code."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """`cosine` falls to 0 over the epochs, one value per epoch."""
-    augmentation: Literal["none", "crop", "crop_flip"] = "crop_flip"
-    """`crop_flip`: random crop with 4 pixels of zero padding, and horizontal flip."""
+    augmentation: Literal["none", "crop", "crop_flip", "nda"] = "crop_flip"
+    """`crop_flip`: random crop with 4 pixels of zero padding, and horizontal flip. `nda`, for
+    event frames: horizontal flip, then a roll, a rotation or a cutout."""
     precision: Literal["fp32", "tf32"] = "fp32"
     """Of matrix products and convolutions on GPUs; verdicts are always judged in fp32."""
     selection: Literal["last", "best_validation", "best_test"] = "last"
@@ -31,7 +33,4 @@ class TrainingConfig:
 
     def identity(self) -> dict[str, Any]:
         """What counts when hashed; without a choice of epoch the setting counts for nothing."""
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        if self.selection == "last":
-            del values["selection"]
-        return values
+        return fields_without_defaults(self, "selection")

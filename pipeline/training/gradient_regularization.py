@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.attacks import IMAGES, Domain
 from pipeline.config_types import NonNegative, StepSize
 from pipeline.training.finite_difference import PenaltyForm, difference_penalty
 from pipeline.training.strategy import Strategy
@@ -25,7 +26,7 @@ class GRConfig:
     penalty: PenaltyForm = "squared"
 
 
-def gradient_regularization(config: GRConfig) -> Strategy:
+def gradient_regularization(config: GRConfig, domain: Domain = IMAGES) -> Strategy:
     """Penalise how fast the cross-entropy rises."""
 
     def penalty(model: nn.Module, images: Tensor, labels: Tensor, logits: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.data.network_input import network_input
 from pipeline.training.config import TrainingConfig
 from pipeline.training.strategy import Strategy
 
@@ -92,7 +93,8 @@ def train_epoch(
         model: Any classifier of images in [0, 1].
         optimizer: Over its parameters.
         strategy: The defence.
-        images: All training images, uint8, shape (N, C, H, W), on the model's device.
+        images: All training images, uint8, shape (N, C, H, W), on the model's device; or event
+            frames, (N, T, C, H, W).
         labels: Shape (N,).
         batch_size: Samples per step.
         augment: Applied to each batch of float images.
@@ -112,7 +114,7 @@ def train_epoch(
     for chosen in order.split(batch_size):
         if len(chosen) < 2:
             continue
-        batch = augment(images[chosen].float() / 255)
+        batch = augment(network_input(images[chosen]))
         try:
             step = training_step(model, optimizer, strategy, batch, labels[chosen])
         except DivergedError:

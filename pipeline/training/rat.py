@@ -2,15 +2,25 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from models import GradientEstimator, oracle
 from models.wide_resnet import ConvexCombination
-from pipeline.attacks import FGSMConfig, PGDConfig, RFGSMConfig, build_attack
+from pipeline.attacks import (
+    IMAGES,
+    Domain,
+    FGSMConfig,
+    PGDConfig,
+    RFGSMConfig,
+    Threat,
+    build_attack,
+)
 from pipeline.config_types import Count, Epsilon, NonNegative, StepSize
+from pipeline.fingerprint import fields_without_defaults
+from pipeline.training.adversarial import BallThreat
 from pipeline.training.strategy import Perturb, Project, Strategy
 
 MANY_ROWS = 200
@@ -39,6 +49,12 @@ class RATConfig:
     """Strength of the retraction; 0 switches retraction and simplex projection off."""
     weight_decay: NonNegative = 0.0
     """Replaces the training's weight decay: the released code sets 0 when it retracts."""
+    threat: BallThreat | None = None
+    """What the training attack may do to event frames; omitted, `counts`."""
+
+    def identity(self) -> dict[str, Any]:
+        """What counts when hashed."""
+        return fields_without_defaults(self, "threat")
 
 
 def retract(weight: Tensor, beta: float) -> Tensor:
@@ -91,7 +107,8 @@ def _project_by(beta: float) -> Project:
     return project
 
 
-def _perturb_by(config: RATConfig) -> Perturb:
+def _perturb_by(config: RATConfig, domain: Domain) -> Perturb:
+    budget = Threat.named(config.threat, domain).budget(config.epsilon)
     single: dict[str, FGSMConfig | PGDConfig] = {
         "fgsm": FGSMConfig(),
         "pgd": PGDConfig(num_steps=config.num_steps, step_size=config.step_size),
@@ -101,7 +118,7 @@ def _perturb_by(config: RATConfig) -> Perturb:
         if config.attack == "mixed"
         else [single[config.attack]]
     )
-    attacks = [build_attack(kind, config.epsilon) for kind in kinds]
+    attacks = [build_attack(kind, budget) for kind in kinds]
     estimator = GradientEstimator(method="bptr") if config.estimator == "bptr" else None
 
     def perturb(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -112,10 +129,10 @@ def _perturb_by(config: RATConfig) -> Perturb:
     return perturb
 
 
-def rat(config: RATConfig) -> Strategy:
+def rat(config: RATConfig, domain: Domain = IMAGES) -> Strategy:
     """Adversarial training on one-step attacks, with weights retracted after each step."""
     return Strategy(
-        perturb=_perturb_by(config),
+        perturb=_perturb_by(config, domain),
         project=_project_by(config.beta) if config.beta else None,
         weight_decay=config.weight_decay if config.beta else None,
     )

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
+from pipeline.attacks import IMAGES, Domain
 from pipeline.config_types import NonNegative, StepSize
 from pipeline.logits import rival_class, two_class_probability
 from pipeline.training.adversarial import Perturbation, perturb_by
@@ -75,11 +76,11 @@ def sparsity_penalty(config: Sparsity) -> Penalty | None:
     return penalty
 
 
-def sr(config: SRConfig) -> Strategy:
+def sr(config: SRConfig, domain: Domain = IMAGES) -> Strategy:
     """Sparsity regularisation alone; lambda = 0 is plain training, step for step."""
     return Strategy(penalty=sparsity_penalty(config))
 
 
-def sr_star(config: SRStarConfig) -> Strategy:
+def sr_star(config: SRStarConfig, domain: Domain = IMAGES) -> Strategy:
     """Adversarial training with the sparsity penalty on the attacked images."""
-    return Strategy(perturb=perturb_by(config), penalty=sparsity_penalty(config))
+    return Strategy(perturb=perturb_by(config, domain), penalty=sparsity_penalty(config))

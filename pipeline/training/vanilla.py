@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from pipeline.attacks import IMAGES, Domain
 from pipeline.training.strategy import Strategy
 
 
@@ -15,6 +16,6 @@ class VanillaConfig:
     method: Literal["vanilla"]
 
 
-def vanilla(config: VanillaConfig) -> Strategy:
+def vanilla(config: VanillaConfig, domain: Domain = IMAGES) -> Strategy:
     """Nothing is perturbed, penalised or projected."""
     return Strategy()

@@ -10,7 +10,7 @@ from pipeline.records import SplitName
 from reports.plots.members import notable
 from reports.plots.networks import compared, left_out
 from reports.plots.style import Drawn, Omitted, epsilon_of
-from reports.queries import Study, TrialResult
+from reports.study import Study, TrialResult
 
 NAME, TITLE = "breakdown", "Who broke what"
 _NETWORKS, _MEMBERS = 8, 16

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from reports.costs import cost_frame
 from reports.plots.style import GREY, WIDTH, Drawn, Omitted, looks
-from reports.queries import Study
+from reports.study import Study
 
 NAME, TITLE = "cost", "What an epoch of training costs"
 

@@ -19,7 +19,7 @@ from reports.plots.networks import (
     rows_of_a_split,
 )
 from reports.plots.style import WIDTH, Drawn, Omitted, percent_axis
-from reports.queries import Study, TrialResult
+from reports.study import Study, TrialResult
 from reports.wording import radius
 
 NAME, TITLE = "epsilon", "Accuracy against the radius"

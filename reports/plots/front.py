@@ -9,7 +9,7 @@ from pipeline.records import SplitName
 from reports.front_notes import probability
 from reports.plots.labels import place_labels
 from reports.plots.style import GREY, WIDTH, Drawn, Look, Omitted, epsilon_of, looks, percent_axis
-from reports.queries import Study, TrialResult
+from reports.study import Study, TrialResult
 from reports.wording import interval, percent, setting, short_method
 
 NAME, TITLE = "front", "Clean against robust accuracy"

@@ -3,13 +3,15 @@
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from pipeline.records import BIN_EDGES
 from reports.plots.members import notable
 from reports.plots.style import WIDTH, Drawn, Omitted, looks
-from reports.queries import GradientPictures, Study, TrialResult
+from reports.study import GradientPictures, Study, TrialResult
 from reports.wording import short_method
 
+Pixels = NDArray[np.float64]
 _EDGES = np.array(BIN_EDGES)
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 _MOST_CURVES, _MOST_ROWS = 6, 5
@@ -85,14 +87,13 @@ def draw_heatmaps(study: Study) -> Drawn | Omitted:
         for spine in ax.spines.values():
             spine.set_visible(False)
     for ax, image in zip(axes[0], images, strict=True):
-        picture = image.transpose(1, 2, 0)
-        grey = picture.shape[2] != 3
-        ax.imshow(picture[..., 0] if grey else picture, cmap="gray", vmin=0, vmax=1)
-    axes[0][0].set_ylabel("image", rotation=0, ha="right", va="center")
+        ax.imshow(_picture(image), cmap="gray", vmin=0, vmax=1)
+    recorded = images.ndim == 5
+    axes[0][0].set_ylabel("events" if recorded else "image", rotation=0, ha="right", va="center")
     rows = []
     for line, (trial, pictures) in zip(axes[1:], shown, strict=True):
         for index, (ax, gradient) in enumerate(zip(line, pictures.gradients, strict=True)):
-            size = np.abs(gradient).max(axis=0)
+            size = np.abs(gradient).max(axis=tuple(range(gradient.ndim - 2)))
             top = size.max()
             ax.imshow(size / top if top else size, cmap="Greys", vmin=0, vmax=1)
             flat = np.abs(gradient).ravel()
@@ -110,13 +111,29 @@ def draw_heatmaps(study: Study) -> Drawn | Omitted:
         name=name,
         title=title,
         reading=(
-            "Top: the first test images. Below, for each network, the size of the gradient of f_y "
-            "at every pixel, the largest of its colours, each picture scaled to its own largest "
-            "value: black is where a change moves the answer most, white where it moves nothing."
+            (
+                "Top: the first test recordings, white where most events are, over all frames and "
+                "both polarities. Below, for each network, the size of the gradient of f_y at "
+                "every pixel, the largest of its frames and polarities"
+                if recorded
+                else "Top: the first test images. Below, for each network, the size of the "
+                "gradient of f_y at every pixel, the largest of its colours"
+            )
+            + ", each picture scaled to its own largest value: black is where a change moves the "
+            "answer most, white where it moves nothing."
         ),
         figure=figure,
         data=pd.DataFrame(rows),
     )
+
+
+def _picture(image: Pixels) -> Pixels:
+    """Grey (H, W) or colours (H, W, 3) from 0 to 1 of an image, or of event frames (T, 2, H, W)."""
+    if image.ndim == 4:
+        # ON less OFF would cancel where the camera moves there and back.
+        counts: Pixels = image.sum(axis=(0, 1))
+        return counts / max(float(counts.max()), 1e-9)
+    return image.transpose(1, 2, 0) if len(image) == 3 else image[0]
 
 
 def _pictured(study: Study) -> list[tuple[TrialResult, GradientPictures]]:

@@ -7,7 +7,7 @@ from pipeline.records import SplitName
 from reports.front_notes import hypervolume_sentence
 from reports.front_statistics import hypervolume
 from reports.plots.style import GREY, WIDTH, Drawn, Omitted, looks, percent_axis
-from reports.queries import Study
+from reports.study import Study
 
 NAME, TITLE = "hypervolume", "The front against the compute spent"
 SPLIT = SplitName.VALIDATION

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter
 from pipeline.records import SplitName
 from reports.parameters import number
 from reports.plots.style import WIDTH, Drawn, Omitted, epsilon_of, looks, own_value, percent_axis
-from reports.queries import Study
+from reports.study import Study
 from reports.wording import percent
 
 NAME = "map"

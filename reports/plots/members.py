@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from pipeline.records import SplitName
 from reports.plots.style import Drawn, Omitted, epsilon_of
-from reports.queries import Study, TrialResult
+from reports.study import Study, TrialResult
 from reports.wording import short_method
 
 NAME, TITLE = "members", "Accuracy under each attack of the ensemble"

@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.records import SplitName
 from reports.plots.members import notable
 from reports.plots.style import looks
-from reports.queries import Study, TrialResult
+from reports.study import Study, TrialResult
 
 _DASHES = (
     "-",

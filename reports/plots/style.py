@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from reports.parameters import Parameter, is_number, number, value_of
-from reports.queries import Study, TrialResult
+from reports.study import Study, TrialResult
 from reports.wording import radius
 
 RC = {

@@ -22,7 +22,7 @@ from reports.plots.style import (
     percent_axis,
     scale_for,
 )
-from reports.queries import Study, TrialResult
+from reports.study import Study, TrialResult
 
 SPLIT = SplitName.VALIDATION
 _QUANTITIES = (

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from reports.plots.members import notable
 from reports.plots.style import WIDTH, Drawn, Omitted, looks, percent_axis
-from reports.queries import Study, TrialResult
+from reports.study import Study, TrialResult
 
 NAME, TITLE = "training", "Training curves"
 _PANELS = (("train_loss", "Training loss"), ("validation_accuracy", "Clean accuracy, val. (%)"))

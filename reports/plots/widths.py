@@ -12,7 +12,7 @@ from reports.evidence import Evidence, StoredAttack, common_samples, union
 from reports.plots.members import notable
 from reports.plots.networks import compared, left_out, number_of_images, rows_of_a_split
 from reports.plots.style import WIDTH, Drawn, Omitted, percent_axis
-from reports.queries import Study, TrialResult
+from reports.study import Study, TrialResult
 from reports.wording import radius
 
 NAME, TITLE = "widths", "Robust accuracy against the surrogate's width"

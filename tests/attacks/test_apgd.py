@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.attacks import APGDConfig, Oracle, SampleDraws, build_attack
+from pipeline.attacks import APGDConfig, Ball, Oracle, SampleDraws, build_attack
 from pipeline.attacks.apgd import apgd, ascend, ball_start, checkpoints
 from pipeline.attacks.losses import cross_entropy, dlr, margin, targeted_dlr
 
@@ -60,7 +60,7 @@ class Fixed:
 def test_the_start_touches_the_ball() -> None:
     images = torch.tensor([[[[0.5, 0.5, 0.02, 0.5]]]], dtype=torch.float64)
     asked: Any = Oracle.of(nn.Flatten(), torch.tensor([0]), draws=Fixed(0.2, -0.4, -0.4, 0.0))  # type: ignore[arg-type]
-    start = ball_start(asked, images, 0.1)
+    start = ball_start(asked, images, Ball(0.1))
     assert start.flatten().tolist() == pytest.approx([0.55, 0.4, 0.0, 0.5])
 
 
@@ -87,7 +87,7 @@ def run(height: float, num_steps: int) -> tuple[list[float], float, bool]:
     images = torch.full((1, 1, 1, 2), 0.5, dtype=torch.float64)
     label, calls = torch.tensor([0]), list[Tensor]()
     asked: Any = Oracle.of(recorded(peak(height), calls), label, draws=Fixed(-0.25, 1.0))  # type: ignore[arg-type]
-    result, fooled = ascend(asked, images, label, 0.2, margin, num_steps)
+    result, fooled = ascend(asked, images, label, Ball(0.2), margin, num_steps)
     return [call[0, 0, 0, 0].item() for call in calls], result[0, 0, 0, 0].item(), bool(fooled)
 
 
@@ -133,7 +133,7 @@ def test_returns_the_latest_that_fools_else_the_largest_loss(
     calls: list[Tensor] = []
     draws = SampleDraws(torch.arange(20), 0)
     asked = Oracle.of(recorded(curved, calls), labels, draws=draws)
-    result, fooled = ascend(asked, images, labels, 0.02, loss, 12)
+    result, fooled = ascend(asked, images, labels, Ball(0.02), loss, 12)
     assert len(calls) == 13
     with torch.no_grad():
         logits = torch.stack([curved(call) for call in calls])
@@ -154,13 +154,13 @@ def test_targets_are_the_likeliest_wrong_classes_in_turn(curved: nn.Module, batc
     labels, epsilon = logits.argmax(1), 0.015
     asked = Oracle.of(curved, labels, draws=SampleDraws(torch.arange(12), 0))
     config = APGDConfig(num_steps=4, loss="targeted_dlr", num_targets=3)
-    result = apgd(asked, images, labels, epsilon, config)
+    result = apgd(asked, images, labels, Ball(epsilon), config)
 
     again = Oracle.of(curved, labels, draws=SampleDraws(torch.arange(12), 0))
     expected, standing = images.clone(), torch.ones(12, dtype=torch.bool)
     for rank in range(1, 4):
         target = logits.sort(dim=1, descending=True).indices[:, rank]
-        run, fooled = ascend(again, images, labels, epsilon, targeted_dlr(target), 4)
+        run, fooled = ascend(again, images, labels, Ball(epsilon), targeted_dlr(target), 4)
         expected[standing] = run[standing]
         standing &= ~fooled
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-12)

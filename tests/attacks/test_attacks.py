@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.attacks import (
+    Ball,
     FGSMConfig,
     NoiseConfig,
     Oracle,
@@ -143,14 +144,14 @@ def test_any_iterate_is_the_first_that_fools(smooth: nn.Module, batch: Batch) ->
     iterates = [images]
     for count in range(1, num_steps + 1):
         config = PGDConfig(num_steps=count, **settings)  # type: ignore[arg-type]
-        iterates.append(pgd(Oracle.of(smooth, labels), images, labels, 0.05, config))
+        iterates.append(pgd(Oracle.of(smooth, labels), images, labels, Ball(0.05), config))
     with torch.no_grad():
         fooled = torch.stack([smooth(x).argmax(1) != labels for x in iterates])
     result = pgd(
         Oracle.of(smooth, labels),
         images,
         labels,
-        0.05,
+        Ball(0.05),
         PGDConfig(num_steps=num_steps, iterate="any", **settings),  # type: ignore[arg-type]
     )
     # Some samples must fall on the way for this test to mean anything.

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.attacks import FGSMConfig, build_attack
-from pipeline.attacks.ball import bounded, project
+from pipeline.attacks import Ball, FGSMConfig, build_attack
+from pipeline.attacks.ball import bounded
 
 LABELS = torch.tensor([0])
 
@@ -19,10 +19,10 @@ LABELS = torch.tensor([0])
 def held(returned: Tensor, images: Tensor, epsilon: float) -> Tensor:
     """What `bounded` makes of an attack that returns `returned`."""
 
-    def attack(oracle: Any, images: Tensor, labels: Tensor, epsilon: float, config: Any) -> Tensor:
+    def attack(oracle: Any, images: Tensor, labels: Tensor, ball: Any, config: Any) -> Tensor:
         return returned
 
-    return bounded(attack, FGSMConfig(), epsilon)(lambda x: x, images, LABELS)
+    return bounded(attack, FGSMConfig(), Ball(epsilon))(lambda x: x, images, LABELS)
 
 
 def test_an_attack_that_leaves_the_ball_is_brought_back() -> None:
@@ -76,7 +76,7 @@ def points(draw: st.DrawFn) -> tuple[Tensor, Tensor, float]:
 @given(points())
 def test_projection_is_the_nearest_point(case: tuple[Tensor, Tensor, float]) -> None:
     anything, image, epsilon = case
-    result = project(anything, image, epsilon)
+    result = Ball(epsilon).project(anything, image)
     assert float((result - image).abs().max()) <= epsilon + 1e-12
     assert float(result.min()) >= 0
     assert float(result.max()) <= 1
@@ -88,14 +88,14 @@ def test_projection_is_the_nearest_point(case: tuple[Tensor, Tensor, float]) -> 
 @given(points())
 def test_projecting_twice_changes_nothing(case: tuple[Tensor, Tensor, float]) -> None:
     anything, image, epsilon = case
-    once = project(anything, image, epsilon)
-    torch.testing.assert_close(project(once, image, epsilon), once, rtol=0, atol=1e-12)
+    once = Ball(epsilon).project(anything, image)
+    torch.testing.assert_close(Ball(epsilon).project(once, image), once, rtol=0, atol=1e-12)
 
 
 @given(points())
 def test_bounded_keeps_what_is_inside(case: tuple[Tensor, Tensor, float]) -> None:
     anything, image, epsilon = case
-    inside = project(anything, image, epsilon)
+    inside = Ball(epsilon).project(anything, image)
     # Rounding may leave a pixel one unit outside; the guarantee allows a millionth of the radius.
     kept = held(inside[None], image[None], epsilon)[0]
     if epsilon > 1e-3:

@@ -69,6 +69,6 @@ def test_a_gradient_that_is_no_number_is_an_error(smooth: nn.Module, batch) -> N
 def test_without_the_package_the_suite_says_what_to_install(monkeypatch) -> None:
     monkeypatch.setattr(threats, "installed", lambda: False)
     with pytest.raises(
-        ConfigError, match=r"autoattack.yaml:11:3 .*fab-t.*spikeproof\[autoattack\]"
+        ConfigError, match=r"autoattack.yaml:12:3 .*fab-t.*spikeproof\[autoattack\]"
     ):
         load_suite("autoattack")

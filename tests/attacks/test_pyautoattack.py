@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.attacks import APGDConfig, Oracle, SquareConfig, build_attack
+from pipeline.attacks import APGDConfig, Ball, Oracle, SquareConfig, build_attack
 from pipeline.attacks.apgd import ascend
 from pipeline.attacks.losses import LOSSES, targeted_dlr
 from pipeline.attacks.square import side, square
@@ -35,7 +35,7 @@ def ours_and_theirs(
     """One run each from the same start: images, verdicts, images, verdicts."""
     torch.manual_seed(4)
     oracle = Oracle.of(model, labels)
-    ours, fooled = ascend(oracle, images, labels, epsilon, LOSSES[loss], num_steps)
+    ours, fooled = ascend(oracle, images, labels, Ball(epsilon), LOSSES[loss], num_steps)
     torch.manual_seed(4)
     peer = autopgd.APGDAttack(model, n_iter=num_steps, eps=epsilon, loss=NAMES[loss])
     peer.init_hyperparam(images)
@@ -90,7 +90,7 @@ def test_towards_one_target_iterate_for_iterate(
         target = curved(images).sort(dim=1).indices[:, -1 - rank]
     torch.manual_seed(4)
     oracle, loss = Oracle.of(curved, labels), targeted_dlr(target)
-    ours, fooled = ascend(oracle, images, labels, 0.02, loss, num_steps)
+    ours, fooled = ascend(oracle, images, labels, Ball(0.02), loss, num_steps)
     torch.manual_seed(4)
     peer = autopgd.APGDAttack_targeted(curved, n_iter=num_steps, eps=0.02)
     peer.init_hyperparam(images)
@@ -158,7 +158,7 @@ def test_square_query_for_query(
     torch.manual_seed(4)
     config = SquareConfig(num_queries=num_queries)
     oracle = Oracle.of(model, labels)
-    ours = square(oracle, images, labels, epsilon, config)
+    ours = square(oracle, images, labels, Ball(epsilon), config)
     torch.manual_seed(4)
     peer = squares.SquareAttack(model, n_queries=num_queries, eps=epsilon)
     peer.init_hyperparam(images)
@@ -170,7 +170,7 @@ def test_square_query_for_query(
     # Both generators have given as many numbers.
     after = torch.rand(1)
     torch.manual_seed(4)
-    square(Oracle.of(model, labels), images, labels, epsilon, config)
+    square(Oracle.of(model, labels), images, labels, Ball(epsilon), config)
     assert torch.equal(torch.rand(1), after)
 
 

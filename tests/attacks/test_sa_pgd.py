@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.attacks import Oracle, SampleDraws, SAPGDConfig, build_attack
+from pipeline.attacks import Ball, Oracle, SampleDraws, SAPGDConfig, build_attack
 from pipeline.attacks.sa_pgd import sa_pgd
 
 Batch = Callable[..., tuple[Tensor, Tensor]]
@@ -35,7 +35,7 @@ def stepped(*gradients: list[float]) -> list[float]:
     images = torch.full((1, 1, 1, 4), 0.5, dtype=torch.float64)
     config = SAPGDConfig(num_steps=len(gradients))
     oracle: Any = Scripted(*gradients)
-    return sa_pgd(oracle, images, torch.tensor([0]), 0.1, config).flatten().tolist()
+    return sa_pgd(oracle, images, torch.tensor([0]), Ball(0.1), config).flatten().tolist()
 
 
 def test_one_step_by_hand() -> None:
@@ -141,7 +141,7 @@ def test_any_returns_the_latest_iterate_that_fools(curved: nn.Module, batch: Bat
         calls.clear()
         asked = Oracle.of(network, labels, draws=SampleDraws(torch.arange(20), 0))
         config = SAPGDConfig(num_steps=6, iterate=iterate)  # type: ignore[arg-type]
-        results[iterate] = sa_pgd(asked, images, labels, 0.02, config)
+        results[iterate] = sa_pgd(asked, images, labels, Ball(0.02), config)
         # `any` asks once more, without a gradient, to judge the last.
         assert asked.cost.backward.tolist() == [6] * 20
         assert asked.cost.forward.tolist() == [len(calls)] * 20 == [6 + (iterate == "any")] * 20
@@ -172,5 +172,5 @@ def test_any_keeps_a_hit_that_the_last_step_loses() -> None:
     for iterate in ("last", "any"):
         asked = Oracle.of(narrow, label, draws=Start())  # type: ignore[arg-type]
         config = SAPGDConfig(num_steps=1, iterate=iterate)  # type: ignore[arg-type]
-        ends[iterate] = sa_pgd(asked, image, label, 0.1, config)[0, 0, 0, 0].item()
+        ends[iterate] = sa_pgd(asked, image, label, Ball(0.1), config)[0, 0, 0, 0].item()
     assert ends == {"any": pytest.approx(0.448), "last": pytest.approx(0.548)}

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.attacks import Oracle, SampleDraws, SquareConfig, build_attack
+from pipeline.attacks import Ball, Oracle, SampleDraws, SquareConfig, build_attack
 from pipeline.attacks.square import side, square
 from pipeline.logits import margin
 
@@ -90,7 +90,7 @@ def test_two_queries_by_hand() -> None:
     draws: Any = Given([0.9], [0.49], [0.1, 0.4], [0.7], [0.99], [0.6, 0.9])
     asked = Oracle.of(network, torch.tensor([0]), draws=draws)
     config = SquareConfig(num_queries=2, share=0.3)
-    result = square(asked, images, torch.tensor([0]), 0.1, config)
+    result = square(asked, images, torch.tensor([0]), Ball(0.1), config)
     assert [side(query, config, 4, 4) for query in range(2)] == [2, 1]
     expected = images + 0.1
     expected[0, :, 1:3, 0:2] = 0.4
@@ -151,7 +151,9 @@ def test_squares_are_never_at_the_last_place() -> None:
         return torch.stack([torch.zeros_like(score), score], dim=1)
 
     asked = Oracle.of(network, torch.tensor([0]), draws=draws)
-    result = square(asked, images, torch.tensor([0]), 0.1, SquareConfig(num_queries=1, share=0.05))
+    result = square(
+        asked, images, torch.tensor([0]), Ball(0.1), SquareConfig(num_queries=1, share=0.05)
+    )
     changed = ((result - 0.6).abs() > 1e-9).nonzero().tolist()
     assert changed == [[0, 0, 2, 2]]
     assert math.sqrt(0.05 * 16) < 1.5

@@ -6,7 +6,7 @@ from browser import NEEDS_BROWSER, found_in
 from stores import trial, write_gradients, write_sweep, write_verdicts
 
 from pipeline.records import BIN_EDGES
-from reports.build import build_paper
+from reports.build import build_paper, main
 from reports.plots import gradients as plots
 from reports.plots.style import Drawn, Omitted
 from reports.queries import load_study
@@ -80,6 +80,23 @@ def test_a_gradients_picture_is_its_largest_colour(pictured):
     assert first["gradient_density"] == pytest.approx(3.5**2 / 5.25)
 
 
+def test_event_frames_are_shown_over_time_and_polarity(tmp_path):
+    row = trial("at", "at", role="baseline")
+    write_sweep(tmp_path, "dvs", [row], num_samples=1, members=["fgsm+triangle"])
+    write_verdicts(tmp_path, "at", "test", {"clean": [True], "fgsm+triangle": [True]})
+    frames, gradients = np.zeros((2, 1, 3, 2, 2, 2))
+    frames[0, :, 1, 0, 0] = 2.0  # ON in each of three frames
+    frames[0, 1, 0, 1, 1] = 3.0  # OFF in one
+    gradients[0, 2, 1, 0, 1], gradients[0, 0, 0, 1, 0] = -4.0, 1.0
+    write_gradients(tmp_path, "at", frames, gradients, [counts_at(-4.0, 1.0, *[0.0] * 22)])
+    drawn = plots.draw_heatmaps(load_study(tmp_path, "dvs"))
+    assert isinstance(drawn, Drawn)
+    top, below = (ax.images[0].get_array().tolist() for ax in drawn.figure.axes)
+    assert top == [[1.0, 0.0], [0.0, 0.5]]
+    assert below == [[0.0, 1.0], [0.25, 0.0]]
+    assert "recordings" in drawn.reading
+
+
 def test_the_distribution_counts_all_components(pictured):
     drawn = plots.draw_distribution(load_study(pictured, "f5"))
     assert isinstance(drawn, Drawn)
@@ -94,3 +111,12 @@ def test_without_gradients_the_figures_say_so(pictured):
     study = load_study(pictured, "t3")
     assert isinstance(plots.draw_heatmaps(study), Omitted)
     assert isinstance(plots.draw_distribution(study), Omitted)
+
+
+@pytest.mark.parametrize("place", ["elsewhere", "table1/cifar10/alexnet", "../../x", 3])
+def test_a_place_that_the_paper_has_not_is_named(tmp_path, place, capsys):
+    write_sweep(tmp_path, "s", [trial("a")], paper=place)
+    assert main(["--store", str(tmp_path), "--paper"]) == 2
+    told = capsys.readouterr().err
+    assert "sweep.json: 'paper'" in told
+    assert "Traceback" not in told

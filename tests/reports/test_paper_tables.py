@@ -99,7 +99,7 @@ def test_what_was_not_run_says_so(tmp_path):
     assert all(table.filled == 0 for table in known.values())
     assert all(cell.why for table in known.values() for cell in table.cells)
     assert "search_spaces/paper/table1" in known["table1"].cells[0].why
-    assert known["table2"].cells[0].why == "not run: event data cannot be read yet"
+    assert "search_spaces/paper/table2" in known["table2"].cells[0].why
 
 
 def test_unlike_things_are_not_compared(tmp_path):
@@ -254,3 +254,28 @@ def test_a_report_says_which_epoch_was_judged(tmp_path, selection, told):
     write_ablation(tmp_path, trials=[paper_trial("at", "at", selection=selection)])
     facts = dict(facts_of(load_study(tmp_path, "table3_cifar10_wrn16")))
     assert told in facts["Epoch judged"]
+
+
+def test_threat_models_that_do_not_count_have_columns_of_their_own(tmp_path):
+    row = paper_trial("at", "at")
+    write_sweep(tmp_path, "dvs", [row], paper="table2/cifar10_dvs/vgg11", num_samples=4,
+                members=["clamped-only", "pgd50+rga"])  # fmt: skip
+    outcomes = {
+        "clean": [True, True, True, False],
+        "clamped-only": [True, True, False, False],
+        "pgd50+rga": [True, False, False, False],
+    }
+    beside = {
+        "counts-pgd50+rga": [True, True, True, True],
+        "counts-pgd50+triangle": [False, True, True, True],
+    }
+    write_verdicts(tmp_path, "at", "test", outcomes | beside)
+    table = tables(tmp_path, "dvs")["table2"]
+    found = {
+        head: None if cell.ours is None else cell.ours.mean
+        for head, cell in zip(table.heads, table.rows[1][1], strict=True)
+    }
+    assert found["Clamp alone"] == 2 / 4
+    assert found["PGD50"] == 1 / 4
+    assert found["Counts, PGD50"] == 2 / 4  # wrong without an attack, or broken by either
+    assert found["Scaled, PGD50"] is None
