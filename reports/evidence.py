@@ -23,7 +23,9 @@ class StoredAttack:
     oracle: str
     attack_hash: str
     epsilon: float
-    """Radius, pixel units of [0, 1]; NaN where it was not stored."""
+    """Radius in the threat model's unit, or flips; NaN where it was not stored."""
+    threat: str
+    """What the attacker may do (`pipeline.attacks.threat`); empty where it was not stored."""
     samples: frozenset[int]
     robust: pd.Series
     """By sample: still classified correctly after all restarts, and by all members before."""
@@ -53,14 +55,24 @@ class Evidence:
         Of several versions the suite's own goes first, then one that attacked every sample, then
         the one with the most samples; where that leaves two, none is taken.
         """
-        rows = self.read()
+        rows = self._rows
         if rows.empty:
             return ()
-        clean = rows[rows["attack"] == CLEAN]
-        correct = clean.groupby("sample")["robust"].all()
         groups = rows.groupby(["attack", "oracle"], sort=False)
-        found = [self._chosen(group, correct) for _, group in groups]
+        found = [self._chosen(group, _correct(rows)) for _, group in groups]
         return tuple(attack for attack in found if attack is not None)
+
+    @cached_property
+    def of_suite(self) -> tuple[StoredAttack, ...]:
+        """The suite's own versions of its attacks, those that its union does not count, too."""
+        rows = self._rows
+        versions = {} if rows.empty else dict(list(rows.groupby("attack_hash", sort=False)))
+        own = [code for code in self.suite.hashes.values() if code in versions]
+        return tuple(_stored(versions[code], _correct(rows)) for code in own)
+
+    @cached_property
+    def _rows(self) -> pd.DataFrame:
+        return self.read()
 
     @property
     def clean(self) -> StoredAttack | None:
@@ -95,6 +107,12 @@ def common_samples(attacks: Iterable[StoredAttack]) -> list[int]:
     return sorted(frozenset.intersection(*sets)) if sets else []
 
 
+def _correct(rows: pd.DataFrame) -> pd.Series:
+    """By sample: classified correctly without attack."""
+    clean = rows[rows["attack"] == CLEAN]
+    return clean.groupby("sample")["robust"].all()
+
+
 def _stored(rows: pd.DataFrame, correct: pd.Series) -> StoredAttack:
     first = rows.iloc[0]
     robust = rows.groupby("sample")["robust"].all()
@@ -111,6 +129,7 @@ def _stored(rows: pd.DataFrame, correct: pd.Series) -> StoredAttack:
         oracle=str(first["oracle"]),
         attack_hash=str(first["attack_hash"]),
         epsilon=float(radii[0]) if len(radii) == 1 else np.nan,
+        threat=str(first.get("threat") or ""),
         samples=frozenset(int(sample) for sample in robust.index),
         robust=robust if unattacked else robust & right,
         broken=right & attacked & ~robust,

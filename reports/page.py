@@ -16,6 +16,7 @@ from reports.queries import trial_frame
 from reports.rendering import ENVIRONMENT
 from reports.replicates import seeds_table
 from reports.study import Study
+from reports.threat_table import threat_table
 from reports.wording import radius
 
 
@@ -55,6 +56,7 @@ def _render(study: Study, drawings: list[figures.Shown], svgs: dict[str, str]) -
         omitted=[d for d in drawings if not isinstance(d, Drawn)],
         comparisons=tables.comparison_table(study),
         seeds=seeds_table(study),
+        threats=threat_table(study),
         trials=tables.trials_table(study),
         gradients=tables.gradient_table(study),
         failures=tables.failure_table(study),
@@ -85,6 +87,7 @@ def _write_tables(study: Study, folder: Path) -> None:
         tables.audit_table(study),
         tables.failure_table(study),
         seeds_table(study),
+        threat_table(study),
         cost_table(study),
     ):
         table.frame().to_csv(folder / f"{table.name}.csv", index=False)
