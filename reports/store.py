@@ -19,7 +19,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _TRIAL_FIELDS = {field.name for field in dataclasses.fields(TrialRow)}
 GRADIENT_FIELDS = ("sample", "label", "counts", "image", "gradient")
 VERDICT_FIELDS = ("sample", "attack", "oracle", "attack_hash", "robust")
-OPTIONAL_FIELDS = ("epsilon", "attacked", "num_forward", "num_backward")
+OPTIONAL_FIELDS = ("epsilon", "threat", "attacked", "num_forward", "num_backward")
 """Columns of a verdict that older stores may lack."""
 _FACTS: dict[str, type] = {
     "paper": str,
