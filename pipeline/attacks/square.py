@@ -72,6 +72,6 @@ def square(
         value = margin(oracle.logits(tried), labels[active])
         better = value > loss[active]
         loss[active] = torch.where(better, value, loss[active])
-        keep = (better | (value >= 0)).view(-1, 1, 1, 1)
+        keep = (better | (value >= 0)).view(-1, *[1] * (images.dim() - 1))
         result[active] = torch.where(keep, tried, result[active])
     return result

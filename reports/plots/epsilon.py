@@ -26,8 +26,8 @@ NAME, TITLE = "epsilon", "Accuracy against the radius"
 _MOST = 6
 """Networks that stay readable in one panel."""
 _NUMBER = re.compile(r"-\d+(\.\d+)?$")
-_COLUMNS = ("label", "strategy", "split", "family", "epsilon", "accuracy", "low", "high", "members",
-            "num_samples")  # fmt: skip
+_COLUMNS = ("label", "strategy", "split", "family", "threat", "epsilon", "accuracy", "low", "high",
+            "members", "num_samples")  # fmt: skip
 
 
 def draw(study: Study) -> Drawn | Omitted:
@@ -47,7 +47,7 @@ def draw(study: Study) -> Drawn | Omitted:
     size = (WIDTH if columns == 1 else 1.5 * WIDTH, 0.9 + 3.2 * rows)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
-    unit, label = _unit(data["epsilon"])
+    unit, label = _unit(data)
     for ax, family in zip(axes, families, strict=False):
         _panel(ax, data[data["family"] == family], styles, unit)
         ax.set_title(family, fontsize=10.5, loc="left")
@@ -93,7 +93,9 @@ def _rows(trial: TrialResult, split: str) -> list[dict[str, Any]]:
         return []
     families: dict[str, list[StoredAttack]] = {}
     for attack in evidence.attacks:
-        if attack is not clean and attack.epsilon > 0 and not attack.chained:
+        # Flips are counted, and have no radius.
+        within = attack.epsilon > 0 and attack.threat != "binary"
+        if attack is not clean and within and not attack.chained:
             families.setdefault(family_of(attack.attack), []).append(attack)
     rows = []
     for family, attacks in families.items():
@@ -111,6 +113,7 @@ def _rows(trial: TrialResult, split: str) -> list[dict[str, Any]]:
                     "strategy": trial.row.strategy,
                     "split": str(split),
                     "family": family,
+                    "threat": attacks[0].threat,
                     "epsilon": epsilon,
                     "accuracy": found.value,
                     "low": low,
@@ -131,8 +134,10 @@ def _panel(ax: Any, data: pd.DataFrame, styles: dict[str, NetworkLook], unit: fl
                     capsize=2, label=label)  # fmt: skip
 
 
-def _unit(radii: pd.Series) -> tuple[float, str]:
-    """Factor and axis label: 255ths where all radii are whole ones."""
-    if all("/" in radius(value) or value == 0 for value in radii):
+def _unit(data: pd.DataFrame) -> tuple[float, str]:
+    """Factor and axis label: for images, 255ths where all radii are whole ones."""
+    if set(data["threat"]) - {"", "pixels"}:
+        return 1.0, "Radius ε (events; scaled: of the largest count)"
+    if all("/" in radius(value) or value == 0 for value in data["epsilon"]):
         return 255.0, "Radius ε (1/255 of the pixel range)"
     return 1.0, "Radius ε (pixels lie in [0, 1])"

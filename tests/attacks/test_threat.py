@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from test_contract import ROWS as BALL_ROWS
+from test_contract import check_that_the_batch_does_not_matter, with_own_draws
 from torch import Tensor, nn
 
 from models import GradientEstimator, InputSpec, ModelConfig, oracle
@@ -93,6 +94,21 @@ def test_every_attack_works_on_frames(
     assert float((found - reachable).abs().max()) <= ball.radius + 1e-6
     # The ball is used (but for RFGSM, which may step back to where it came from).
     assert float((found - reachable).abs().max()) > ball.radius / 4
+
+
+@pytest.mark.parametrize("row", BALL_ROWS)
+def test_frames_of_a_batch_do_not_mix(row: str) -> None:
+    """Samples have one axis more than images, which no mask over the batch may meet."""
+    generator = torch.Generator().manual_seed(6)
+    layers = [nn.Flatten(), nn.Linear(2 * 2 * 8 * 8, 16), nn.Tanh(), nn.Linear(16, 4)]
+    smooth = nn.Sequential(*layers).double().eval()
+    for parameter in smooth.parameters():
+        parameter.data.normal_(0.0, 0.2, generator=generator)
+    counts = torch.rand(7, 2, 2, 8, 8, dtype=torch.float64, generator=generator)
+    with torch.no_grad():
+        labels = smooth(counts).argmax(1)  # all stand, some fall on the way
+    on = with_own_draws(row, smooth, counts, labels)
+    check_that_the_batch_does_not_matter(on, alone=[0, 4])
 
 
 @pytest.mark.skipif(not installed(), reason="needs the extra autoattack")
