@@ -27,7 +27,7 @@ EVENTS = (
 )
 SUITE = """
 name: frames
-epsilon: 0.2
+epsilon: 0.1
 judge: exact
 order: survivors
 attacks:
@@ -48,7 +48,7 @@ then:
 """
 AUDIT = """
 name: short-audit
-epsilon: 0.2
+epsilon: 0.1
 attacks:
   pgd4: {method: pgd, num_steps: 4, loss: cross_entropy}
   pgd8: {method: pgd, num_steps: 8, loss: cross_entropy}
@@ -81,13 +81,13 @@ def test_four_threat_models_stand_in_the_report_each_with_its_control(store):
     assert "What an attacker of events may do" in page
     table = pd.read_csv(store / "reports/frames/tables/threats.csv")
     assert list(table.columns) == [
-        *("Network", "Clean %", "counts, ε = 0.2", "clamped, no attack", "clamped, ε = 0.2"),
+        *("Network", "Clean %", "counts, ε = 0.1", "clamped, no attack", "clamped, ε = 0.1"),
         *("scaled, no attack", "scaled, ε = 0.1"),
         *("binary, no attack", "binary, 4 flips", "binary, 8 flips"),
     ]
     assert len(table) == 2
     assert table.notna().all(axis=None)
-    assert (table["counts, ε = 0.2"] <= table["Clean %"]).all()
+    assert (table["counts, ε = 0.1"] <= table["Clean %"]).all()
     assert (table["binary, 8 flips"] <= table["binary, 4 flips"]).all()
 
 
