@@ -11,6 +11,9 @@ from pipeline.config_file import Problem
 from pipeline.errors import ConfigError
 from pipeline.threats import load_suite
 
+_HALF_AN_EVENT = 0.5
+"""From here on `models.network.Binary` sees an event."""
+
 
 def applies(space: SpaceConfig, strategy: str, path: str) -> bool:
     """Whether a searched parameter is a setting of this strategy (or of no strategy at all)."""
@@ -201,6 +204,7 @@ def _frames_fit(space: SpaceConfig) -> Iterator[Problem]:
             yield Problem(
                 ("model", "encoding"), "event frames are used as they are; remove this key", "key"
             )
+        yield from _binary_frames_move(space)
         return
     only = "is for event data; these are images: remove this key"
     if space.model.input != "counts":
@@ -213,6 +217,24 @@ def _frames_fit(space: SpaceConfig) -> Iterator[Problem]:
     for label, strategy in space.strategies.items():
         if getattr(strategy, "threat", None) is not None:
             yield Problem(("strategies", label, "threat"), only, "key")
+
+
+def _binary_frames_move(space: SpaceConfig) -> Iterator[Problem]:
+    """Where a network sees an event or none, less than half an event is nothing at all."""
+    inputs = space.search.parameters.get("model.input")
+    always = space.model.input == "binary"
+    searched = inputs is not None and "binary" in (inputs.values or ())
+    labels = [*(space.baselines if always else ()), *(space.search.strategies if searched else ())]
+    for label in dict.fromkeys(labels):
+        for key in ("epsilon", "finite_difference_step"):
+            step = getattr(space.strategies.get(label), key, None)
+            if step is not None and step < _HALF_AN_EVENT:
+                yield Problem(
+                    ("strategies", label, key),
+                    f"expected at least {_HALF_AN_EVENT} with model.input: binary, got {step:g}: "
+                    "less changes no frame of an event or none, so this would be trained as "
+                    "without it; train it on counts or scaled, or leave it out there",
+                )
 
 
 RULES: tuple[Callable[[SpaceConfig], Iterator[Problem]], ...] = (
