@@ -235,6 +235,21 @@ def _binary_frames_move(space: SpaceConfig) -> Iterator[Problem]:
                     "less changes no frame of an event or none, so this would be trained as "
                     "without it; train it on counts or scaled, or leave it out there",
                 )
+    if not (always or searched):
+        return
+    for key, name in (("evaluation", space.evaluation.suite), ("report", space.report.suite)):
+        try:
+            suite = load_suite(name or space.evaluation.suite)
+        except ConfigError:
+            continue  # told by another rule
+        epsilon = space.evaluation.epsilon or suite.epsilon
+        if suite.threat != "binary" and epsilon < _HALF_AN_EVENT:
+            yield Problem(
+                (key, "suite"),
+                f"'{suite.name}' moves counts by {epsilon:g} events, which a network with "
+                "model.input: binary never sees, so every one would look robust; write flips, or "
+                "a suite with threat: binary",
+            )
 
 
 RULES: tuple[Callable[[SpaceConfig], Iterator[Problem]], ...] = (

@@ -76,5 +76,15 @@ def test_less_than_half_an_event_is_nothing_to_binary_frames(tmp_path: Path) -> 
     searched = problems(tmp_path, SPACE + SEARCH)
     assert "strategies.sr.finite_difference_step" in searched
     assert "strategies.at" not in searched  # never trained on binary frames
+
+
+def test_a_ball_that_binary_frames_never_notice_is_told(tmp_path: Path) -> None:
     alone = SPACE + SEARCH.replace("[vanilla, sr]", "[vanilla]")
-    assert read_space(write_space(tmp_path, alone), ()).search.strategies == ["vanilla"]
+    said = problems(tmp_path, alone)
+    assert "moves counts by 0.1 events, which a network with model.input: binary never sees" in said
+    assert "evaluation.suite" in said
+    assert "report.suite" in said
+    flips = alone.replace("suite: SUITE", "suite: flips").replace(
+        "{audit:", "{suite: flips, audit:"
+    )
+    assert read_space(write_space(tmp_path, flips), ()).search.strategies == ["vanilla"]
