@@ -12,6 +12,7 @@ from torch import nn
 from models import GradientEstimator, stateless, unsupported
 from pipeline import checkpoints
 from pipeline.adapters.parquet_store import ParquetStore
+from pipeline.attacks import NothingConfig, Threat
 from pipeline.audit import Status
 from pipeline.audit_file import store_audit
 from pipeline.config import TRIAL, TrialConfig, domain_of, input_spec
@@ -315,6 +316,7 @@ def _print_accuracies(
     console.line(
         f"{'member':<38} {left:>13} {'forward':>9} {'backward':>9}  passes a sample", "dim"
     )
+    counted = {member.threat for member in job.members if member.counted and member.attack}
     for member in job.members:
         if member.attack_name in MEASURED:
             continue
@@ -324,8 +326,8 @@ def _print_accuracies(
             for name in ("robust", "share", "num_forward", "num_backward")
         }
         cost = np.array([columns["num_forward"].mean(), columns["num_backward"].mean()])
-        total += cost
-        note = "" if member.counted else "  (a control: its radius is larger)"
+        total += cost if member.counted else 0.0
+        note = "" if member.counted else f"  ({_uncounted(member, counted)})"
         if member.attack_name == CLEAN and member.judge_draws > 1:
             share = columns["share"]
             spread = float(np.sqrt((share * (1 - share)).sum()) / len(share))
@@ -341,6 +343,14 @@ def _print_accuracies(
         f"{total[1]:>9.1f}  95 % interval {percent(low)} to {percent(high)}, n={job.num_samples}",
         "bold",
     )
+
+
+def _uncounted(member: Member, counted: set[Threat]) -> str:
+    """Why the union leaves a member out."""
+    if member.threat in counted:
+        return "a control: its radius is larger"
+    nothing = ", without attack" if isinstance(member.attack, NothingConfig) else ""
+    return f"beside it: threat model {member.threat.name}{nothing}"
 
 
 def _print_audit(
