@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.attacks import IMAGES, Domain, Threat
+from pipeline.attacks import IMAGES, PIXELS, Domain, Threat
 from pipeline.checkpoints import FILE_NAME
 from pipeline.config import SpaceConfig, domain_of
 from pipeline.config_types import Count, Epsilon, Name, Order
@@ -132,6 +132,8 @@ class Judgement:
             **_named(self.members),
             "num_samples": self.num_samples,
         }
+        if self.threat != PIXELS:
+            facts["threat"] = self.threat.name
         if any(member.judge == "exact" for member in self.members):
             facts["judge"] = "exact"
         if self.without:

@@ -115,11 +115,22 @@ def _data(known: dict[str, Any]) -> str:
     return text
 
 
+_MAY = {
+    "pixels": "change every pixel by at most {} of its range",
+    "counts": "change every count by at most {} events, none below 0",
+    "clamped": "change every count by at most {} events; all counts are then cut at 1",
+    "scaled": "change every count by at most {} of the training set's largest",
+    "binary": "turn over so many entries of frames of an event or none as each attack's name says",
+}
+"""By threat model."""
+
+
 def _attacker(study: Study) -> str:
     selection, report = (suite_note(suite) for suite in study.suites.values())
+    threat = (study.facts.get("report_suite") or {}).get("threat", "pixels")
+    may = _MAY.get(str(threat), _MAY["pixels"]).format(f"ε = {radius(study.facts.get('epsilon'))}")
     return (
-        f"Knows the network (white box) and may change every pixel by at most "
-        f"ε = {radius(study.facts.get('epsilon'))} of its range. "
+        f"Knows the network (white box) and may {may}. "
         f"Selection, validation: {selection}. Report, test: {report}."
     )
 

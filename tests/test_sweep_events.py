@@ -79,6 +79,7 @@ def test_frames_are_built_once_and_every_network_saw_them(store):
 def test_four_threat_models_stand_in_the_report_each_with_its_control(store):
     page = (store / "reports/frames/index.html").read_text()
     assert "What an attacker of events may do" in page
+    assert "may change every count by at most ε = 0.1 events, none below 0" in page
     table = pd.read_csv(store / "reports/frames/tables/threats.csv")
     assert list(table.columns) == [
         *("Network", "Clean %", "counts, ε = 0.1", "clamped, no attack", "clamped, ε = 0.1"),
