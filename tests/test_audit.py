@@ -34,7 +34,6 @@ from pipeline.threats import (
     members,
     probe_member,
 )
-from pipeline.training.adversarial import ATConfig
 from reports.store import read_audit
 from tests import victims
 from tests.victims import job_of, run_job
@@ -71,11 +70,14 @@ def samples() -> Split:
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Adversarial training with the settings of search_spaces/lambda.yaml, on fewer digits."""
-    strategy = ATConfig(method="at", epsilon=0.05, num_steps=5, step_size=0.0125)
-    folder = tmp_path_factory.mktemp("honest") / "honest"
-    return victims.train_digits(folder, victims.small(4), strategy, epochs=8, learning_rate=0.1)
+def honest() -> Path:
+    """Adversarial training with the settings of search_spaces/lambda.yaml, on fewer digits.
+
+    `victims.train_digits(folder, victims.small(4), ATConfig(method="at", epsilon=0.05, num_steps=5,
+    step_size=0.0125), epochs=8, learning_rate=0.1)` made it. It is kept, since training rounds
+    otherwise on another processor, and another network is another answer.
+    """
+    return Path(__file__).parent / "golden" / "honest.safetensors"
 
 
 @pytest.fixture(autouse=True)
@@ -115,10 +117,7 @@ def said(checks: dict[str, Check], *statuses: Status) -> set[str]:
 
 def test_an_honest_network_is_believed(suite: SuiteConfig, samples: Split, honest: Path) -> None:
     checks = audited(victims.network(honest), suite, samples, num_samples=60)
-    # The network is trained here, and rounds otherwise on another processor: of 60 images two are
-    # beyond a threshold of 3 %, so one check may warn.
-    assert not said(checks, Status.FAIL), checks
-    assert len(said(checks, Status.WARN)) <= 1, checks
+    assert checks["status"].status is Status.PASS, checks
     # Without another network and without a reported number two questions cannot be asked.
     assert said(checks, Status.SKIPPED) == {"transfer", "reported number"}
     assert 0.2 < checks["status"].robust_accuracy < 0.8
