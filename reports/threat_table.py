@@ -40,15 +40,17 @@ def threat_table(study: Study) -> Table:
 def _columns(
     study: Study, judged: dict[str, tuple[StoredAttack, ...]]
 ) -> tuple[_Column, list[_Column]]:
-    """The column of the suite's own union, and all of them, that one first."""
+    """The column of the suite's own union, and all of them: by threat model, its own first."""
     counted = set(study.suites[study.reporting_split].members)
     attacks = [attack for found in judged.values() for attack in found if attack.attack != CLEAN]
     own = [attack for attack in attacks if attack.member in counted]
     threat = own[0].threat if own else ""
     headline = (threat, max((attack.epsilon for attack in own), default=0.0))
-    others = dict.fromkeys((a.threat, a.epsilon) for a in attacks if a.threat != threat)
-    order = list(dict.fromkeys(name for name, _ in others))
-    return headline, [headline, *sorted(others, key=lambda c: (order.index(c[0]), c[1]))]
+    found = dict.fromkeys(
+        (a.threat, a.epsilon) for a in attacks if a.threat != threat or a.epsilon == 0
+    )
+    order = list(dict.fromkeys([threat, *(name for name, _ in found)]))
+    return headline, sorted({headline, *found}, key=lambda c: (order.index(c[0]), c[1]))
 
 
 def _head(threat: str, epsilon: float) -> str:

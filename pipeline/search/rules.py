@@ -237,18 +237,24 @@ def _binary_frames_move(space: SpaceConfig) -> Iterator[Problem]:
                 )
     if not (always or searched):
         return
-    for key, name in (("evaluation", space.evaluation.suite), ("report", space.report.suite)):
+    flips = "write flips, or a suite with threat: binary"
+    for place, name, instead in (
+        (("evaluation", "suite"), space.evaluation.suite, flips),
+        (("report", "suite"), space.report.suite or space.evaluation.suite, flips),
+        (("report", "audit"), space.report.audit, "write null"),
+    ):
         try:
-            suite = load_suite(name or space.evaluation.suite)
+            suite = load_suite(name) if name else None
         except ConfigError:
             continue  # told by another rule
+        if suite is None or suite.threat in ("binary", "scaled"):
+            continue
         epsilon = space.evaluation.epsilon or suite.epsilon
-        if suite.threat != "binary" and epsilon < _HALF_AN_EVENT:
+        if epsilon < _HALF_AN_EVENT:
             yield Problem(
-                (key, "suite"),
+                place,
                 f"'{suite.name}' moves counts by {epsilon:g} events, which a network with "
-                "model.input: binary never sees, so every one would look robust; write flips, or "
-                "a suite with threat: binary",
+                f"model.input: binary never sees, so every one would look robust; {instead}",
             )
 
 

@@ -1,5 +1,7 @@
 """The table of threat models: unions by hand, controls, and when there is none."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -67,6 +69,18 @@ def test_each_threat_model_has_its_control_and_its_union(store):
         *("vanilla", "90.0", "30.0", "70.0", "40.0", "60.0", "40.0", "20.0"),
     ]
     assert table.rows[0][2].note
+
+
+def test_the_suites_own_threat_model_has_its_control_too(store):
+    """As Table 2 of the paper: clamped counts are what the suite stands for."""
+    write_beside(store, "vanilla", {"counts-only": ("counts", 0.0, range(8)), **BESIDE})
+    path = store / "sweeps/s/sweep.json"
+    facts = json.loads(path.read_text())
+    facts["report_suite"]["hashes"]["counts-only"] = "h-counts-only"
+    path.write_text(json.dumps(facts))
+    table = threat_table(queries.load_study(store, "s"))
+    assert table.heads[2:5] == ("counts, no attack", "counts, ε = 0.25", "clamped, no attack")
+    assert [cell.text for cell in table.rows[0]][2:5] == ["80.0", "30.0", "70.0"]
 
 
 def test_a_version_that_is_not_the_suites_does_not_count(store):

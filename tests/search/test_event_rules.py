@@ -84,6 +84,10 @@ def test_a_ball_that_binary_frames_never_notice_is_told(tmp_path: Path) -> None:
     assert "moves counts by 0.1 events, which a network with model.input: binary never sees" in said
     assert "evaluation.suite" in said
     assert "report.suite" in said
+    assert "report.audit" not in said
+    audited = problems(tmp_path, alone.replace("{audit: null}", "{audit: audit}"))
+    assert "report.audit: 'audit' moves counts by 0.1 events" in audited
+    assert "would look robust; write null" in audited
     flips = alone.replace("suite: SUITE", "suite: flips").replace(
         "{audit:", "{suite: flips, audit:"
     )
