@@ -218,6 +218,6 @@ def _unpacked(archive: Path, folder: Path) -> str:
                 target = folder / member.filename
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(packed.read(member))
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except (OSError, zipfile.BadZipFile, RuntimeError) as error:
         raise ConfigError(f"--archive {archive}: cannot be unpacked ({error})") from error
     return networks.pop()
