@@ -73,7 +73,7 @@ def sweep(arguments: list[str]) -> int:
 
     from pipeline import sweep as command
     from pipeline.adapters.optuna_ledger import study_database
-    from pipeline.console import run_command
+    from pipeline.command_line import run_command
     from pipeline.sweep_files import SweepFiles
 
     arguments = [

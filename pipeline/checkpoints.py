@@ -12,8 +12,9 @@ from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
-from models import InputSpec, ModelConfig, NeuronConfig, build_model
+from models import InputSpec, SpikingClassifier
 from pipeline.config_types import NAME_PATTERN
+from pipeline.described import described
 from pipeline.errors import ConfigError, DamagedError
 from pipeline.files import StorePath, read_start, write_atomically
 
@@ -172,7 +173,7 @@ def restore_momentum(
             optimizer.state[parameter]["momentum_buffer"] = buffer
 
 
-def rebuild(checkpoint: Checkpoint) -> nn.Module:
+def rebuild(checkpoint: Checkpoint) -> SpikingClassifier:
     """The network of a checkpoint with its weights, in evaluation mode, on the CPU.
 
     Raises:
@@ -214,15 +215,9 @@ def check_weights(checkpoint: Checkpoint) -> None:
         )
 
 
-def _described(checkpoint: Checkpoint) -> nn.Module:
+def _described(checkpoint: Checkpoint) -> SpikingClassifier:
     """A network as the header says, on torch's default device."""
-    config = dict(checkpoint.config["model"])
-    neuron = NeuronConfig(**config.pop("neuron"))
-    channels = tuple(config.pop("channels"))
-    spec = dict(checkpoint.spec)
-    for key in ("mean", "std"):
-        spec[key] = None if spec[key] is None else tuple(spec[key])
-    return build_model(ModelConfig(**config, neuron=neuron, channels=channels), InputSpec(**spec))
+    return described(checkpoint.config["model"], checkpoint.spec)
 
 
 def digest(path: StorePath) -> str:

@@ -1,19 +1,15 @@
 """What a person sees of a running command: calm lines, readable in a file too."""
 
-import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.errors import ConfigError
-from pipeline.files import StorePath, store_path
+from pipeline.command_line import printable
 
 
 class Progress:
@@ -52,56 +48,6 @@ class Progress:
         self._console.print(row, soft_wrap=False)
 
 
-def printable(text: str) -> str:
-    """The text with control characters written out: a file must not steer the terminal."""
-    return "".join(c if c in "\n\t" or c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 def percent(value: float) -> str:
     """An accuracy for people: `93.3 %`."""
     return f"{100 * value:.1f} %"
-
-
-def run_command(main: Callable[[], int]) -> int:
-    """Exit code of a command: what the user can fix is printed alone and gives 2."""
-    try:
-        return main()
-    except ConfigError as error:
-        sys.stderr.write(printable(f"{error}\n"))
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return 130
-
-
-def place(text: str) -> StorePath:
-    """An argument that names a folder, a file, or something in an object store.
-
-    Raises:
-        argparse.ArgumentTypeError: It names no bucket.
-    """
-    try:
-        return store_path(text)
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-STORE: dict[str, Any] = {
-    "type": place,
-    "default": Path("runs"),
-    "metavar": "DIR",
-    "help": "folder for all results, or s3://bucket/prefix (default: runs)",
-}
-"""Of the argument `--store`, which most commands have."""
-
-
-def parse(parser: Any, arguments: Sequence[str] | None) -> Any:
-    """What argparse reads; `--` as the value of an option is an error.
-
-    Python before 3.13 reads `--name=--` as an option without a value, and returns a list.
-    """
-    options = parser.parse_args(arguments)
-    for name, value in vars(options).items():
-        if value == [] and parser.get_default(name) != []:
-            parser.error(f"argument --{name.replace('_', '-')}: expected a value, got '--'")
-    return options

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Look at what a sweep needs: `python -m pipeline.doctor [--address HOST:PORT]`."""
 
 import argparse
@@ -6,11 +7,14 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.console import STORE, Progress, parse, run_command
+from pipeline.command_line import STORE, command_parser, parse, run_command
 from pipeline.errors import ConfigError
 from pipeline.health.finding import HERE, Finding, Status, guarded, one_line, report, worst
-from pipeline.health.software import INSTALL, check_installation
+
+if TYPE_CHECKING:
+    from pipeline.console import Progress
 
 EXAMPLES = """examples:
   python -m pipeline.doctor
@@ -33,11 +37,10 @@ WIDTHS = (7, 14)
 
 def parser() -> argparse.ArgumentParser:
     """The command line, with examples in its help."""
-    result = argparse.ArgumentParser(
-        prog="python -m pipeline.doctor",
-        description="Check this machine, or a Ray cluster, for what a sweep needs; say what to do.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    result = command_parser(
+        "pipeline.doctor",
+        "Check this machine, or a Ray cluster, for what a sweep needs; say what to do.",
+        EXAMPLES,
     )
     result.add_argument("--store", **STORE)
     result.add_argument("--address", help="host:port of a Ray cluster's head: look at its nodes")
@@ -56,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "--address: expected host:port of the cluster's head such as 10.0.0.1:6379, or "
                 f"auto, got {options.address!r}"
             )
+        from pipeline.console import Progress
+
         console = Progress()
         findings: list[Finding] = []
         for finding in _findings(options, console):
@@ -71,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(run)
 
 
-def _findings(options: argparse.Namespace, console: Progress) -> Iterator[Finding]:
+def _findings(options: argparse.Namespace, console: "Progress") -> Iterator[Finding]:
     """What there is to say; without the packages that the checks need, which of them are absent.
 
     Raises:
@@ -86,6 +91,8 @@ def _findings(options: argparse.Namespace, console: Progress) -> Iterator[Findin
             console.plain("looking; loading Ray, Optuna and MLflow takes some seconds")
         from pipeline.doctor_run import examine
     except (ImportError, OSError) as error:  # OSError: a library that a package needs
+        from pipeline.health.software import INSTALL, check_installation
+
         found = f"The checks cannot be loaded: {one_line(error)}."
         yield Finding.fail("packages", found, f"{INSTALL}.")
         yield from guarded("packages", check_installation, 60.0)
@@ -93,7 +100,7 @@ def _findings(options: argparse.Namespace, console: Progress) -> Iterator[Findin
     yield from examine(store=options.store, address=options.address, data=data)
 
 
-def _show(console: Progress, finding: Finding) -> None:
+def _show(console: "Progress", finding: Finding) -> None:
     """Status, name and sentence in columns; what to do stands below the sentence."""
     place = "" if finding.where == HERE else f"{finding.where}: "
     text = [place + finding.found]

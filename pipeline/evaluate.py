@@ -1,17 +1,18 @@
+# PYTHON_ARGCOMPLETE_OK
 """Attack a stored network: `python -m pipeline.evaluate --checkpoint FILE --suite paper`."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.config_types import NAME_PATTERN
-from pipeline.console import STORE, parse, place, run_command
-from pipeline.data import DATASETS
+from pipeline.command_line import DEVICE, STORE, command_parser, parse, place, run_command
 from pipeline.errors import ConfigError
-from pipeline.evaluate_run import Request, evaluate
 from pipeline.object_path import ObjectPath
-from pipeline.redo import redo
+
+if TYPE_CHECKING:
+    from pipeline.evaluate_run import Request
 
 EXAMPLES = """examples:
   python -m pipeline.evaluate --checkpoint runs/trials/NAME/checkpoint.safetensors --suite paper
@@ -22,15 +23,16 @@ EXAMPLES = """examples:
       --data digits --suite strong --epsilon 0.1
   python -m pipeline.evaluate --stale --sweep lambda
 """
+IMAGES = ("cifar10", "cifar100", "digits")
+"""Data sets that need no folder to be named."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    result = argparse.ArgumentParser(
-        prog="python -m pipeline.evaluate",
-        description="Attack a stored network; blocks that are stored already are not run again.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    result = command_parser(
+        "pipeline.evaluate",
+        "Attack a stored network; blocks that are stored already are not run again.",
+        EXAMPLES,
     )
     result.add_argument("--checkpoint", type=place, help="file of a trained network")
     result.add_argument("--suite", default="paper", help="name of a suite, or its YAML file")
@@ -39,7 +41,9 @@ def parser() -> argparse.ArgumentParser:
         choices=["all", "survivors"],
         help="whom a member attacks: every sample, or those that stand before it; the suite's",
     )
-    result.add_argument("--split", choices=["validation", "test"], default="test")
+    result.add_argument(
+        "--split", choices=["validation", "test"], default="test", help="images to attack; test"
+    )
     result.add_argument("--epsilon", help="radius in pixel units, such as 8/255; the suite's")
     result.add_argument("--num-samples", type=int, help="first samples of the split; all")
     result.add_argument("--block-size", type=int, default=128, help="samples attacked together")
@@ -53,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--store", **STORE)
     result.add_argument("--data-root", help="folder of the data set, if it has moved")
-    result.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    result.add_argument("--device", **DEVICE)
     stale = result.add_argument_group("what is stored already")
     stale.add_argument(
         "--stale",
@@ -72,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     )
     foreign.add_argument(
         "--data",
-        help=f"with --model: {', '.join(sorted(set(DATASETS) - {'parquet'}))}, a folder of "
+        help=f"with --model: {', '.join(IMAGES)}, a folder of "
         "Parquet files, or a YAML file whose `data:` reads as in a search space",
     )
     return result
@@ -104,7 +108,7 @@ def _check_stale(options: argparse.Namespace) -> None:
             raise ConfigError(f"--stale: redoes rows as they were asked for; remove --{option}")
 
 
-def _request(options: argparse.Namespace) -> Request:
+def _request(options: argparse.Namespace) -> "Request":
     """The checked command line.
 
     Raises:
@@ -122,6 +126,10 @@ def _request(options: argparse.Namespace) -> Request:
         raise ConfigError("--model: also give --data, such as --data digits")
     if options.data and not options.model:
         raise ConfigError("--data: a checkpoint of this pipeline knows its data; remove --data")
+    # Imported here: torch takes seconds, and a wrong argument should be told at once.
+    from pipeline.config_types import NAME_PATTERN
+    from pipeline.evaluate_run import Request
+
     labels = [source.parent.name for source in options.source]
     for source, label in zip(options.source, labels, strict=True):
         if not NAME_PATTERN.fullmatch(label) or labels.count(label) > 1:
@@ -150,11 +158,20 @@ def _request(options: argparse.Namespace) -> Request:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     options = parse(parser(), arguments)
-    return run_command(lambda: _redo(options) if options.stale else evaluate(_request(options)))
+    return run_command(lambda: _redo(options) if options.stale else _evaluate(options))
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    request = _request(options)
+    from pipeline.evaluate_run import evaluate
+
+    return evaluate(request)
 
 
 def _redo(options: argparse.Namespace) -> int:
     _check_stale(options)
+    from pipeline.redo import redo
+
     return redo(
         options.store, sweep=options.sweep, data_root=options.data_root, device=options.device
     )

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Judge stored breaks again, bit for bit: `python -m pipeline.recheck --run NETWORK`."""
 
 import argparse
@@ -5,9 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.console import STORE, parse, place, run_command
+from pipeline.command_line import DEVICE, STORE, command_parser, parse, place, run_command
 from pipeline.errors import ConfigError
-from pipeline.recheck_run import Request, run_recheck
 
 EXAMPLES = """examples:
   python -m pipeline.recheck --store runs --run 3f21ab
@@ -18,12 +18,11 @@ EXAMPLES = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    result = argparse.ArgumentParser(
-        prog="python -m pipeline.recheck",
-        description="Judge every stored break of a network again and name whatever does not fit. "
+    result = command_parser(
+        "pipeline.recheck",
+        "Judge every stored break of a network again and name whatever does not fit. "
         "Exit code 0: all breaks reproduce; 1: something does not; 2: bad input.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
     )
     result.add_argument("--store", **STORE)
     result.add_argument(
@@ -37,21 +36,24 @@ def parser() -> argparse.ArgumentParser:
         "--checkpoint", type=place, metavar="FILE", help="the network's, if not in the store"
     )
     result.add_argument("--data-root", help="folder of the data set, if it has moved")
-    result.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    result.add_argument("--device", **DEVICE)
     return result
 
 
-def _request(options: argparse.Namespace) -> Request:
-    """The checked command line.
+def _recheck(options: argparse.Namespace) -> int:
+    """Do what the command line asks for.
 
     Raises:
-        ConfigError: Arguments that do not fit together.
+        ConfigError: Arguments that do not fit together, and what of the store is not right.
     """
     if (options.run is None) == (options.archive is None):
         raise ConfigError("expected --run NETWORK, or --archive FILE: write one of the two")
     if options.archive is not None and (options.sweep or options.checkpoint):
         raise ConfigError("--archive: it holds one network; remove --sweep and --checkpoint")
-    return Request(
+    # Imported here: torch takes seconds, and a wrong argument should be told at once.
+    from pipeline.recheck_run import Request, run_recheck
+
+    request = Request(
         store=options.store,
         run=options.run,
         sweep=options.sweep,
@@ -60,12 +62,13 @@ def _request(options: argparse.Namespace) -> Request:
         data_root=options.data_root,
         device=options.device,
     )
+    return run_recheck(request)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     options = parse(parser(), arguments)
-    return run_command(lambda: run_recheck(_request(options)))
+    return run_command(lambda: _recheck(options))
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Run a study: `python -m pipeline.sweep --space search_spaces/lambda.yaml`."""
 
 import argparse
@@ -5,15 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline import __version__, config_file
-from pipeline.config import SpaceConfig
-from pipeline.config_types import NAME_PATTERN
-from pipeline.console import STORE, parse, run_command
+from pipeline.command_line import OVERRIDES, STORE, command_parser, parse, run_command
 from pipeline.errors import ConfigError
-from pipeline.plan import describe_plan
-from pipeline.scale import expanded, scaled
-from pipeline.search.rules import RULES
+
+if TYPE_CHECKING:
+    from pipeline.config import SpaceConfig
 
 EXAMPLES = """examples:
   python -m pipeline.sweep --space search_spaces/lambda.yaml
@@ -26,11 +25,8 @@ EXAMPLES = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """The command line, with examples in its help."""
-    result = argparse.ArgumentParser(
-        prog="python -m pipeline.sweep",
-        description="Train, attack and compare the networks of a search space.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    result = command_parser(
+        "pipeline.sweep", "Train, attack and compare the networks of a search space.", EXAMPLES
     )
     result.add_argument(
         "--space",
@@ -42,20 +38,24 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--name", help="of the sweep; the space's by default")
     result.add_argument("--trials", type=int, help="trials besides the baselines")
     result.add_argument("--seed", type=int, help="instead of the space's")
-    result.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    result.add_argument("--set", **OVERRIDES)
     result.add_argument("--plan", action="store_true", help="print what would run, and stop")
     result.add_argument("--resume", action="store_true", help="continue the sweep of this name")
     result.add_argument("--address", help="of a running Ray cluster; by default one is started")
-    result.add_argument("--version", action="version", version=f"spikeproof {__version__}")
     return result
 
 
-def read_space(path: Path, overrides: Sequence[str]) -> SpaceConfig:
+def read_space(path: Path, overrides: Sequence[str]) -> "SpaceConfig":
     """The checked search space.
 
     Raises:
         ConfigError: With everything that is wrong, at file:line:column.
     """
+    from pipeline import config_file
+    from pipeline.config import SpaceConfig
+    from pipeline.scale import expanded, scaled
+    from pipeline.search.rules import RULES
+
     data = config_file.read(path).data.get("data") if scaled(overrides) else None
     file = config_file.read(path, expanded(overrides, data))
     space = config_file.check(file, SpaceConfig, RULES)
@@ -89,6 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         overrides.append(f"seed={options.seed}")
 
     def run() -> int:
+        # Imported here, as the engines below: `--help` and a wrong path are told at once.
+        from pipeline.config_types import NAME_PATTERN
+        from pipeline.plan import describe_plan
+
         files = space_files(options.space)
         if options.name is not None and len(files) > 1:
             raise ConfigError("--name: a folder holds several sweeps, each with its space's name")

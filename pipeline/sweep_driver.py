@@ -31,7 +31,7 @@ from pipeline.search.front import pareto_front
 from pipeline.search.halving import hopeless
 from pipeline.summary import union
 from pipeline.sweep_files import SweepFiles
-from reports.build import build_report
+from reports.build_run import build_report
 
 HEARTBEAT_S = 15.0
 """While trials run, a line of progress at least so often."""

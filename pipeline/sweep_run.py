@@ -33,7 +33,7 @@ from pipeline.stored_data import load_stored
 from pipeline.sweep_driver import Driver, NoStoreError
 from pipeline.sweep_files import SweepFiles
 from pipeline.worker import choose_device
-from reports.build import build_report
+from reports.build_run import build_report
 
 
 def run_sweep(

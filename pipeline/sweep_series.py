@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.adapters.ray_session import connected
+from pipeline.command_line import printable
 from pipeline.config import SpaceConfig
-from pipeline.console import printable
 from pipeline.errors import ConfigError
 from pipeline.files import StorePath
 from pipeline.interrupts import STOPPED

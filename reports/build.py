@@ -1,190 +1,70 @@
-"""Builds reports: python -m reports.build [--store DIR] [--sweep N ...] [--network N ...].
+# PYTHON_ARGCOMPLETE_OK
+"""Builds reports: python -m reports.build [--store DIR] [--sweep NAME ...] [--network N ...].
 
 Each sweep gets a page; several, or single networks beside them, get one more that compares them.
 """
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.console import parse, place, printable
-from pipeline.errors import ConfigError
-from pipeline.files import StorePath, local_folder
-from pipeline.object_path import ObjectPath
-from reports.archive import write_archives
-from reports.compare import folder_name, write_comparison
-from reports.compare_load import load_comparison
-from reports.page import write_page
-from reports.paper_page import write_paper_page
-from reports.queries import load_study
-from reports.single import Single, find_network
-from reports.store import checked_name, read_sweep, sweep_names
-from reports.study import Study
+from pipeline.command_line import STORE, command_parser, parse, run_command
+
+EXAMPLES = """examples:
+  python -m reports.build
+  python -m reports.build --store runs --sweep lambda
+  python -m reports.build --sweep lambda defences
+  python -m reports.build --sweep lambda --network mine=5f21ab
+  python -m reports.build --store runs/paper-tiny --paper
+"""
 
 
-class NothingToCompare(ConfigError):
-    """Too little was judged; the pages of the sweeps themselves are written all the same."""
-
-
-def build_report(store: StorePath, name: str, out: Path | None = None) -> Path:
-    """Write a sweep's page, figures and tables.
-
-    Args:
-        store: Folder, or place in an object store, that holds `sweeps/`, `verdicts/` and the
-            others.
-        name: Name of the sweep.
-        out: Folder to write to; by default `reports/<name>` of the store, and where that
-            is an object store, a local folder whose files are copied there.
-
-    Returns:
-        The path of the page.
-
-    Raises:
-        ConfigError: If the sweep is absent or one of its files cannot be read.
-    """
-    checked_name(name)
-    return _write(load_study(store, name), store, out)
-
-
-def build_comparison(
-    store: StorePath, studies: Sequence[Study], singles: Sequence[Single], out: Path | None = None
-) -> Path:
-    """Write the page that compares studies and single networks, with its figures and tables.
-
-    Returns:
-        The path of the page.
-
-    Raises:
-        NothingToCompare: Fewer than two of them have a complete set of verdicts.
-        ConfigError: A file of the store cannot be read.
-    """
-    compared = load_comparison(store, studies, singles)
-    if len(compared.sources) - len(compared.empty) < min(2, len(compared.sources)):
-        raise NothingToCompare(
-            f"no page that compares: {' and '.join(compared.empty)} without a complete set of "
-            "verdicts"
-        )
-    name = folder_name(compared.sources)
-    return _published(store, name, out, lambda folder: write_comparison(compared, folder))
-
-
-def build_paper(store: StorePath, out: Path | None = None) -> Path:
-    """Write the page that sets every sweep of the paper's tables and figures beside them.
-
-    Raises:
-        ConfigError: A sweep's file cannot be read.
-    """
-    names = sweep_names(store)
-    wanted = [name for name in names if read_sweep(store, name).get("paper")]
-    studies = [load_study(store, name) for name in wanted]
-    return _published(store, "paper", out, lambda folder: write_paper_page(studies, folder))
-
-
-def _write(study: Study, store: StorePath, out: Path | None) -> Path:
-    return _published(store, study.name, out, lambda folder: write_page(study, folder))
-
-
-def _published(
-    store: StorePath, name: str, out: Path | None, write: Callable[[Path], Path]
-) -> Path:
-    """Have a page written to its folder, and copied to where the store is; returns its path."""
-    folder = out if out is not None else local_folder(store) / "reports" / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{folder}: cannot be made a folder ({error}); give another --out"
-        ) from None
-    page = write(folder)
-    if out is None and isinstance(store, ObjectPath):
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            copy = store / "reports" / name / file.relative_to(folder).as_posix()
-            copy.write_bytes(file.read_bytes())
-    return page
+def parser() -> argparse.ArgumentParser:
+    """The command line, with examples in its help."""
+    result = command_parser(
+        "reports.build",
+        "Build tables, figures and one self-contained page from a store.",
+        EXAMPLES,
+    )
+    result.add_argument("--store", **STORE)
+    result.add_argument("--sweep", nargs="+", action="extend", metavar="NAME",
+                        help="sweeps to report; one page each, and for several one that compares "
+                        "them (default: the only one)")  # fmt: skip
+    result.add_argument("--network", action="append", default=[], metavar="[LABEL=]N",
+                        help="a network judged by pipeline.evaluate, to be compared too: its "
+                        "fingerprint, the beginning of it, or its checkpoint's folder; "
+                        "repeatable")  # fmt: skip
+    result.add_argument("--paper", action="store_true",
+                        help="one page of the paper's tables and figures, from all sweeps of the "
+                        "store that repeat a part of it")  # fmt: skip
+    result.add_argument("--evidence", action="store_true",
+                        help="also pack, for each network judged exactly, what pipeline.recheck "
+                        "--archive needs, below the page's evidence/")  # fmt: skip
+    result.add_argument("--out", type=Path, metavar="DIR",
+                        help="where to write (default: STORE/reports/NAME; a comparison's is "
+                        "named by all, such as A+B)")  # fmt: skip
+    return result
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build what is asked for; the last line printed is a page's path."""
-    options = parse(_parser(), arguments)
-    store, out = options.store, options.out
-    try:
-        if options.paper:
-            print(build_paper(store, out))  # noqa: T201
-            return 0
-        singles = [find_network(store, text) for text in options.network]
-        names = list(dict.fromkeys(options.sweep or ([] if singles else [_only_sweep(store)])))
-        _check_distinct([*names, *(single.label for single in singles)])
-        checked = [checked_name(name) for name in names]
-        parts = len(names) + len(singles)
-        studies = []
-        for name in checked:
-            study = load_study(store, name)
-            page = _write(study, store, out / name if out is not None and parts > 1 else out)
-            print(page)  # noqa: T201
-            studies.append(study)
-            if options.evidence:
-                for archive in write_archives(study, store, page.parent / "evidence"):
-                    print(archive)  # noqa: T201
-        if parts > 1 or singles:
-            shown = [*names, *(single.label for single in singles)]
-            if out is not None and parts > 1:
-                out = out / folder_name(shown)
-            print(build_comparison(store, studies, singles, out))  # noqa: T201
-    except NothingToCompare as error:
-        print(printable(str(error)), file=sys.stderr)  # noqa: T201
-        return 0 if names else 2
-    except ConfigError as error:
-        print(printable(str(error)), file=sys.stderr)  # noqa: T201
-        return 2
-    return 0
+    options = parse(parser(), arguments)
 
+    def run() -> int:
+        # Imported here: pandas and Matplotlib take a second, and `--help` should take none.
+        from reports.build_run import build
 
-def _check_distinct(labels: Sequence[str]) -> None:
-    for label in labels:
-        if labels.count(label) > 1:
-            raise ConfigError(
-                f"--network: '{label}' names two things; give one a label, --network LABEL=..."
-            )
-
-
-def _only_sweep(store: StorePath) -> str:
-    names = sweep_names(store)
-    if len(names) == 1:
-        return names[0]
-    if not names:
-        raise ConfigError(
-            f"no sweep in {store}: run one first (python -m pipeline.sweep --space FILE), "
-            "or name its store with --store DIR"
+        return build(
+            options.store,
+            sweeps=options.sweep or [],
+            networks=options.network,
+            paper=options.paper,
+            evidence=options.evidence,
+            out=options.out,
         )
-    raise ConfigError(f"{store} holds several sweeps; name one with --sweep: {', '.join(names)}")
 
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m reports.build",
-        description="Build tables, figures and one self-contained page from a store.",
-    )
-    parser.add_argument("--store", type=place, default=Path("runs"), metavar="DIR",
-                        help="where the sweep wrote to, a folder or s3://bucket/prefix "
-                        "(default: runs)")  # fmt: skip
-    parser.add_argument("--sweep", nargs="+", action="extend", metavar="N",
-                        help="sweeps to report; one page each, and for several one that compares "
-                        "them (default: the only one)")  # fmt: skip
-    parser.add_argument("--network", action="append", default=[], metavar="[LABEL=]N",
-                        help="a network judged by pipeline.evaluate, to be compared too: its "
-                        "fingerprint, the beginning of it, or its checkpoint's folder; "
-                        "repeatable")  # fmt: skip
-    parser.add_argument("--paper", action="store_true",
-                        help="one page of the paper's tables and figures, from all sweeps of the "
-                        "store that repeat a part of it")  # fmt: skip
-    parser.add_argument("--evidence", action="store_true",
-                        help="also pack, for each network judged exactly, what pipeline.recheck "
-                        "--archive needs, below the page's evidence/")  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="DIR",
-                        help="where to write (default: STORE/reports/N; a comparison's is "
-                        "named by all, such as A+B)")  # fmt: skip
-    return parser
+    return run_command(run)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,13 @@ from reports.wording import radius
 _SPLIT = SplitName.TEST
 
 
-def find_trial(studies: list[Study], name: str) -> tuple[Study, TrialResult]:
-    """The trial of this label or fingerprint.
+_MOST_LABELS = 30
+
+
+def find_trial(
+    studies: list[Study], name: str, option: str = "--model"
+) -> tuple[Study, TrialResult]:
+    """The trial of this label or fingerprint, which an option of the command line names.
 
     Raises:
         ConfigError: There is none, or several networks bear the label.
@@ -28,10 +33,17 @@ def find_trial(studies: list[Study], name: str) -> tuple[Study, TrialResult]:
         if name in (trial.row.label, trial.row.fingerprint)
     ]
     if not found:
-        raise ConfigError(f"--model {name}: no trial of these sweeps has that label or fingerprint")
+        labels = dict.fromkeys(trial.row.label for study in studies for trial in study.trials)
+        more = ", ..." if len(labels) > _MOST_LABELS else ""
+        raise ConfigError(
+            f"{option} {name}: no trial of these sweeps has that label or fingerprint; there are "
+            f"{', '.join([*labels][:_MOST_LABELS]) or 'none'}{more}"
+        )
     if len({trial.row.fingerprint for _, trial in found}) > 1:
         listed = ", ".join(f"{trial.row.fingerprint} of {study.name}" for study, trial in found)
-        raise ConfigError(f"--model {name}: several networks bear that label; give one of {listed}")
+        raise ConfigError(
+            f"{option} {name}: several networks bear that label; give one of {listed}"
+        )
     return found[0]
 
 

@@ -15,7 +15,7 @@ import pytest
 from models import InputSpec, build_model
 from pipeline import checkpoints
 from pipeline.adapters.parquet_store import ParquetStore
-from pipeline.console import place
+from pipeline.command_line import place
 from pipeline.errors import ConfigError, DamagedError
 from pipeline.files import (
     local_folder,
@@ -29,7 +29,7 @@ from pipeline.files import (
 from pipeline.health.store import check_shared, check_store
 from pipeline.object_path import ObjectPath, StoreUnreachableError
 from pipeline.sweep import main
-from reports.build import build_report
+from reports.build_run import build_report
 from reports.store import read_measurements, read_trials, read_verdicts, sweep_names
 from tests.contracts.test_result_store import KEY, block
 from tests.tiny import tiny_space, write_space

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.experiment import EPOCHS_FILE
 from pipeline.sweep import main
-from reports.build import build_paper
+from reports.build_run import build_paper
 from reports.paper_tables import Library, all_tables
 from reports.queries import load_study
 from tests.tiny import SPACE, write_space

@@ -8,7 +8,7 @@ from stores import LAMBDA, trial, write_audit, write_sweep, write_uniform
 
 from pipeline.errors import ConfigError
 from reports import tables
-from reports.build import build_report
+from reports.build_run import build_report
 from reports.headline import caveats, headline
 from reports.plots import front
 from reports.queries import load_study, trial_frame

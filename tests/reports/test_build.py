@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from stores import trial, write_sweep, write_uniform
 
-from reports.build import build_report, main
+from reports.build import main
+from reports.build_run import build_report
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ from html import unescape
 import pytest
 from stores import LAMBDA, trial, write_epochs, write_sweep, write_uniform, write_verdicts
 
-from reports.build import build_report
+from reports.build_run import build_report
 
 EXTERNAL = re.compile(r"https?://|<script[^>]+src|<link|url\(\s*['\"]?(?!#)|@import|<image|<iframe")
 

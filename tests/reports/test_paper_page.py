@@ -6,7 +6,8 @@ from browser import NEEDS_BROWSER, found_in
 from stores import trial, write_gradients, write_sweep, write_verdicts
 
 from pipeline.records import BIN_EDGES
-from reports.build import build_paper, main
+from reports.build import main
+from reports.build_run import build_paper
 from reports.plots import gradients as plots
 from reports.plots.style import Drawn, Omitted
 from reports.queries import load_study

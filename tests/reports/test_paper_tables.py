@@ -9,7 +9,8 @@ import pytest
 from stores import trial, write_epochs, write_sweep, write_verdicts
 
 from reports import paper_text
-from reports.build import build_paper, main
+from reports.build import main
+from reports.build_run import build_paper
 from reports.facts import facts as facts_of
 from reports.paper_tables import Library, all_tables
 from reports.paper_values import printed

@@ -10,7 +10,7 @@ import pytest
 from stores import LAMBDA, trial, write_epochs, write_sweep, write_uniform
 
 from reports import figures
-from reports.build import build_report
+from reports.build_run import build_report
 from reports.cost_table import cost_table
 from reports.costs import cost_frame
 from reports.evidence import Evidence

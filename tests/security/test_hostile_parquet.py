@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.console import run_command
+from pipeline.command_line import run_command
 from pipeline.data import ParquetConfig, load_dataset
 from pipeline.data.encoded_image import MAX_PIXELS
 
