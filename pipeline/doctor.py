@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     from pipeline.console import Progress
 
 EXAMPLES = """examples:
+  # this machine
   python -m pipeline.doctor
+  # and the data of a space, and the store
   python -m pipeline.doctor --space search_spaces/lambda.yaml --store runs
+  # every node of a Ray cluster
   python -m pipeline.doctor --address 10.0.0.1:6379 --store /shared/runs
+  # for other programs
   python -m pipeline.doctor --json > health.json
 
 exit code: 0 if nothing fails, 1 if something does, 2 for wrong arguments

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from pipeline.evaluate_run import Request
 
 EXAMPLES = """examples:
+  # a network that pipeline.sweep or pipeline.train has stored
   python -m pipeline.evaluate --checkpoint runs/trials/NAME/checkpoint.safetensors --suite paper
+  # all that there is, on 200 test images
   python -m pipeline.evaluate --checkpoint FILE --suite strong --epsilon 0.1 --num-samples 200
+  # can its robust accuracy be believed? other networks' gradients attack it, too
   python -m pipeline.evaluate --checkpoint FILE --suite audit --source OTHER --num-samples 200
-  python -m pipeline.evaluate --checkpoint FILE --suite transfer --source OTHER --source THIRD
+  # a network of your own: make() returns a torch module, the file has its weights
   python -m pipeline.evaluate --model my_package.networks:make --checkpoint weights.safetensors \\
       --data digits --suite strong --epsilon 0.1
+  # judge anew what the code, a suite or a checkpoint has made stale, and only that
   python -m pipeline.evaluate --stale --sweep lambda
 """
 IMAGES = ("cifar10", "cifar100", "digits")

@@ -10,8 +10,11 @@ from pipeline.command_line import DEVICE, STORE, command_parser, parse, place, r
 from pipeline.errors import ConfigError
 
 EXAMPLES = """examples:
+  # a network by its fingerprint, or the beginning of it
   python -m pipeline.recheck --store runs --run 3f21ab
-  python -m pipeline.recheck --store runs --sweep digits --run vanilla
+  # a network by its label
+  python -m pipeline.recheck --store runs --sweep defences --run vanilla
+  # what reports.build --evidence has packed, on any machine
   python -m pipeline.recheck --archive vanilla.zip --data-root data
 """
 

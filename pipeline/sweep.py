@@ -15,10 +15,15 @@ if TYPE_CHECKING:
     from pipeline.config import SpaceConfig
 
 EXAMPLES = """examples:
+  # ten small networks on the digits, in minutes, without a GPU
   python -m pipeline.sweep --space search_spaces/lambda.yaml
+  # count what would run, and run nothing
   python -m pipeline.sweep --space search_spaces/lambda.yaml --plan
+  # the same study with another setting, under a name of its own
   python -m pipeline.sweep --space search_spaces/lambda.yaml --set training.epochs=5 --name short
+  # go on where it was stopped: what is finished is not computed twice
   python -m pipeline.sweep --space search_spaces/lambda.yaml --resume
+  # all spaces of a folder, one after another, shrunk to digits
   python -m pipeline.sweep --space search_spaces/paper/table1 --set scale=tiny
 """
 

@@ -10,7 +10,9 @@ from pipeline.command_line import OVERRIDES, STORE, command_parser, parse, run_c
 from pipeline.errors import ConfigError
 
 EXAMPLES = """examples:
+  # the space's adversarial training; the last line printed is the checkpoint's path
   python -m pipeline.train --space search_spaces/lambda.yaml --strategy at
+  # sparsity regularisation with a lambda of your own
   python -m pipeline.train --space search_spaces/lambda.yaml --strategy sr \\
       --set strategies.sr.sparsity_weight=0.05
 """

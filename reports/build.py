@@ -12,10 +12,13 @@ from pathlib import Path
 from pipeline.command_line import STORE, command_parser, parse, run_command
 
 EXAMPLES = """examples:
+  # the page of the store's only sweep; the last line printed is its path
   python -m reports.build
-  python -m reports.build --store runs --sweep lambda
-  python -m reports.build --sweep lambda defences
+  # of two sweeps, and one more page that compares them
+  python -m reports.build --store runs --sweep lambda defences
+  # a sweep beside a network that pipeline.evaluate has judged
   python -m reports.build --sweep lambda --network mine=5f21ab
+  # the paper's tables and figures, ours beside the printed ones
   python -m reports.build --store runs/paper-tiny --paper
 """
 

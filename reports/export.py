@@ -9,10 +9,15 @@ from pathlib import Path
 from pipeline.command_line import STORE, command_parser, parse, run_command
 
 EXAMPLES = """examples:
-  python -m reports.export --store runs --sweep lambda --out exported
+  # every accuracy with its interval
+  python -m reports.export --sweep lambda --out exported
+  # of two sweeps, and every verdict on every sample
   python -m reports.export --sweep lambda defences --out exported --samples
+  # the network that the report calls chosen, to run with PyTorch alone
   python -m reports.export --sweep lambda --out exported --network
+  # another one, by its label
   python -m reports.export --sweep lambda --out exported --network sr-003
+  # a network as RobustBench describes its models
   python -m reports.export --sweep lambda --out exported --model sr-003
 """
 
