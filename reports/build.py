@@ -44,7 +44,7 @@ def build_report(store: StorePath, name: str, out: Path | None = None) -> Path:
         ConfigError: If the sweep is absent or one of its files cannot be read.
     """
     checked_name(name)
-    return _write(load_study(store, name), store, out)
+    return write_report(load_study(store, name), store, out)
 
 
 def build_comparison(
@@ -81,7 +81,8 @@ def build_paper(store: StorePath, out: Path | None = None) -> Path:
     return _published(store, "paper", out, lambda folder: write_paper_page(studies, folder))
 
 
-def _write(study: Study, store: StorePath, out: Path | None) -> Path:
+def write_report(study: Study, store: StorePath, out: Path | None = None) -> Path:
+    """`build_report` of a study that was read already."""
     return _published(store, study.name, out, lambda folder: write_page(study, folder))
 
 
@@ -120,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         studies = []
         for name in checked:
             study = load_study(store, name)
-            page = _write(study, store, out / name if out is not None and parts > 1 else out)
+            page = write_report(study, store, out / name if out is not None and parts > 1 else out)
             print(page)  # noqa: T201
             studies.append(study)
             if options.evidence:

@@ -21,6 +21,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from models import InputSpec
+from pipeline.adapters.ray_session import worker_logs
 from pipeline.config import TRIAL
 from pipeline.experiment import train, trial_folder, write_config
 from pipeline.files import store_path, takes_nothing
@@ -132,7 +133,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         if trial_id in self._stopped:
             self._events.stopped(row, self._stopped.pop(trial_id))
         elif error:
-            reason = f"its worker died more than {MAX_FAILURES} times; see the Ray logs"
+            where = worker_logs() or "the Ray logs"
+            reason = f"its worker died more than {MAX_FAILURES} times; see {where}"
             self._events.failed(row, reason, False)
         elif result and result.get("no_store"):
             self._no_store = True  # the trial stays as it was asked
