@@ -14,6 +14,7 @@ import ray
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
+from benchmarks.wait_trial import wait_trial
 from pipeline.adapters.optuna_ledger import OptunaLedger
 from pipeline.adapters.ray_tune import ENDED, TrialEvents, run_trials
 from pipeline.config import SpaceConfig
@@ -96,12 +97,6 @@ def resident() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def wait_trial(config: dict[str, Any], splits: Any, settings: dict[str, Any]) -> None:
-    """A trainable that only takes its time; at its end it reports two objectives."""
-    time.sleep(settings["seconds"])
-    tune.report({ENDED: True, "clean_accuracy": 0.9, "robust_accuracy": config.get("x", 0.0)})
-
-
 def space_of(
     folder: Path, num_trials: int, sampler: str = "tpe", name: str = "cost"
 ) -> SpaceConfig:
@@ -182,7 +177,7 @@ def run_ledger_sweep(
         run_trials(
             events,
             ray.put({}),
-            {"seconds": seconds},
+            {"seconds": seconds, "ended": ENDED},
             num_cpus=num_cpus,
             num_gpus=0,
             scratch=folder / "ray",
@@ -220,7 +215,9 @@ def run_plain_tune(
         )
         tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(wait_trial, splits={}, settings={"seconds": seconds}),
+                tune.with_parameters(
+                    wait_trial, splits={}, settings={"seconds": seconds, "ended": ENDED}
+                ),
                 {"cpu": num_cpus},
             ),
             tune_config=tune.TuneConfig(

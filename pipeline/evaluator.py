@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evaluation import EvaluationTask, block_ranges
-from pipeline.ports import Executor, ResultStore
+from pipeline.ports import Executor, Finished, ResultStore
 from pipeline.records import Block, BlockKey
 from pipeline.threats import CLEAN, Member
 
@@ -116,8 +116,14 @@ class Evaluator:
     job, with the seconds it took and the first failure's text (empty if all blocks are there).
     """
 
-    def __init__(self, executor: Executor, store: ResultStore) -> None:
-        self._executor, self._store = executor, store
+    def __init__(
+        self,
+        executor: Executor,
+        store: ResultStore,
+        computed: Callable[[Finished], None] = lambda _finished: None,
+    ) -> None:
+        """Start the thread; `computed` is called in it for every block that was not there."""
+        self._executor, self._store, self._computed = executor, store, computed
         self._queue: deque[_Chain] = deque()
         self._progress: list[_Progress] = []
         self._in_flight: dict[BlockKey, _Chain] = {}
@@ -200,6 +206,7 @@ class Evaluator:
                 chain.progress.missing -= 1
                 continue
             self._store.put(finished.task.key, finished.block)
+            self._computed(finished)
             chain.skip_stored(self._store)
             if chain.tasks:
                 with self._lock:

@@ -14,6 +14,8 @@ class Finished:
 
     task: EvaluationTask
     block: Block | None
+    seconds: float = 0.0
+    """Which the worker took for the block."""
     failure: str = ""
     """Traceback of the last try; empty where there is a block."""
 

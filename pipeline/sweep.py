@@ -47,6 +47,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--plan", action="store_true", help="print what would run, and stop")
     result.add_argument("--resume", action="store_true", help="continue the sweep of this name")
     result.add_argument("--address", help="of a running Ray cluster; by default one is started")
+    result.add_argument(
+        "--quiet", action="store_true", help="print trouble and the report's path alone"
+    )
     return result
 
 
@@ -117,8 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     sys.stdout.write(line + "\n")
             return 0
         # Imported here: the engines take seconds, and a wrong space should be told at once.
-        sys.stdout.write(f"{options.space} is fine; loading Ray, Optuna and MLflow\n")
-        sys.stdout.flush()
+        if not options.quiet:
+            sys.stdout.write(f"{options.space} is fine; loading Ray, Optuna and MLflow\n")
+            sys.stdout.flush()
         from pipeline.sweep_run import run_sweep
         from pipeline.sweep_series import run_sweeps
 
@@ -129,6 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 store=options.store,
                 resume=options.resume,
                 address=options.address,
+                quiet=options.quiet,
             )
         ((file, space, name),) = spaces
         return run_sweep(
@@ -139,6 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name=name,
             resume=options.resume,
             address=options.address,
+            quiet=options.quiet,
         )
 
     return run_command(run)

@@ -1,8 +1,7 @@
 """What a sweep's driver does: train, evaluate, tell, report, audit; and mend what was lost."""
 
 import dataclasses
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pipeline import checkpoints
@@ -22,6 +21,7 @@ from pipeline.evaluator import EvaluationJob, Evaluator
 from pipeline.experiment import elapsed, read_history, trial_folder
 from pipeline.files import StorePath, local_folder, set_aside
 from pipeline.judging import audit_judgement, judgements
+from pipeline.ports import Finished
 from pipeline.publisher import Publisher
 from pipeline.quick_look import NAME as QUICK
 from pipeline.quick_look import QuickLook
@@ -31,10 +31,10 @@ from pipeline.search.front import pareto_front
 from pipeline.search.halving import hopeless
 from pipeline.summary import union
 from pipeline.sweep_files import SweepFiles
-from reports.build_run import build_report
-
-HEARTBEAT_S = 15.0
-"""While trials run, a line of progress at least so often."""
+from pipeline.sweep_status import AUDIT, REPORT, SEARCH, Meter
+from reports.build_run import write_report
+from reports.queries import load_study
+from reports.study import Study
 
 
 class NoStoreError(Exception):
@@ -53,6 +53,7 @@ class Driver:
         ledger: OptunaLedger,
         tracker: MLflowTracker,
         share: Shares,
+        resources: Mapping[str, float],
         console: Progress,
     ) -> None:
         self.space, self.dataset, self.store = space, dataset, store
@@ -77,13 +78,22 @@ class Driver:
             revision=files.facts["environment"]["revision"],
             data=files.facts["data_hash"],
         )
-        self.evaluator = Evaluator(executor, self.blocks)
+        self.evaluator = Evaluator(executor, self.blocks, self._computed)
+        judgements_by_stage = {SEARCH: self.selection, REPORT: self.reporting}
+        if self.audit is not None:
+            judgements_by_stage[AUDIT] = self.audit
+        self.meter = Meter(
+            space=space,
+            share=share,
+            resources=resources,
+            judgements=judgements_by_stage,
+            rows=ledger.rows,
+            planned=lambda: ledger.num_planned,
+        )
         self.unfinished: list[str] = []
         """What this run could not do, a line each; `--resume` tries it again."""
-        self._training: dict[str, tuple[TrialRow, int]] = {}
         self._told: set[str] = set()
         """Networks that train again although they are told: only their checkpoints were lost."""
-        self._last_line = time.monotonic()
         self.look: QuickLook | None = None
         self._seen: dict[int, dict[str, tuple[float, float]]] = {}
         """What searched trials had after an epoch at which they are compared."""
@@ -101,8 +111,11 @@ class Driver:
                 for metrics in read_history(trial_folder(store, row.fingerprint)):
                     self._note(row, metrics)
 
-    def to_the_end(self) -> Path:
-        """Train, evaluate, tell and report all that is left; returns the report's page.
+    def to_the_end(self) -> tuple[Path, Study]:
+        """Train, evaluate, tell and report all that is left.
+
+        Returns:
+            The report's page, and what it shows.
 
         Raises:
             KeyboardInterrupt: The user stopped it.
@@ -133,7 +146,8 @@ class Driver:
         if not any(row.outcome is Outcome.COMPLETE for row in self.ledger.rows()):
             self.unfinished.append("no trial was trained and evaluated; see the reasons above")
         self.files.end(self.ledger.rows, complete=not self.unfinished)
-        return build_report(self.store, self.files.folder.name)
+        study = load_study(self.store, self.files.folder.name)
+        return write_report(study, self.store), study
 
     def close(self, *, complete: bool, artifacts: Sequence[Path] = ()) -> None:
         """Stop evaluating, write down how far things are, deliver what the tracker waits for."""
@@ -143,8 +157,11 @@ class Driver:
             self._say(f"MLflow did not take: {problem}", "yellow")
 
     def _say(self, text: str, style: str = "") -> None:
-        self._last_line = time.monotonic()
         self.console.line(text, style)
+
+    def _computed(self, finished: Finished) -> None:
+        key, member = finished.task.key, finished.task.member
+        self.meter.block(key.fingerprint, member, key.stop - key.start, finished.seconds)
 
     def _train_all(self) -> None:
         limit = self.space.compute.max_backlog
@@ -183,7 +200,7 @@ class Driver:
             raise NoStoreError
 
     def _started(self, row: TrialRow) -> None:
-        self._training[row.fingerprint] = (row, 0)
+        self.meter.epoch(row, 0)
         self.publisher.started(row)
         values = [
             f"{path} = {value:.4g}" if isinstance(value, float) else f"{path} = {value}"
@@ -194,20 +211,10 @@ class Driver:
 
     def _epoch(self, row: TrialRow, metrics: dict[str, float]) -> None:
         self.publisher.epoch(row, metrics)
-        self._training[row.fingerprint] = (row, int(metrics["epoch"]))
-        if time.monotonic() - self._last_line > HEARTBEAT_S:
-            total = self.space.training.epochs
-            running = self._training.values()
-            now = ", ".join(f"{row.label} {epoch}/{total}" for row, epoch in running if epoch)
-            told = sum(1 for row in self.ledger.rows() if row.phase is Phase.TOLD)
-            self._say(
-                f"{told} of {self.ledger.num_planned} done; in training (epoch): {now}; "
-                f"in evaluation: {self.evaluator.backlog}",
-                "dim",
-            )
+        self.meter.epoch(row, int(metrics["epoch"]), metrics["epoch_s"])
 
     def _trained(self, row: TrialRow) -> None:
-        self._training.pop(row.fingerprint, None)
+        self.meter.left_training(row)
         history = read_history(trial_folder(self.store, row.fingerprint))
         row = dataclasses.replace(row, phase=Phase.TRAINED, training_s=elapsed(history))
         self.ledger.update(row)
@@ -269,7 +276,7 @@ class Driver:
 
     def _ended(self, row: TrialRow, outcome: Outcome, reason: str) -> None:
         """A trial that will not be judged."""
-        self._training.pop(row.fingerprint, None)
+        self.meter.left_training(row)
         seconds = elapsed(read_history(trial_folder(self.store, row.fingerprint)))
         row = dataclasses.replace(
             row, phase=Phase.TOLD, outcome=outcome, reason=reason, training_s=seconds
@@ -277,6 +284,7 @@ class Driver:
         self.ledger.update(row)
         colour = "dim" if outcome is Outcome.PRUNED else "red"
         self._say(f"{row.label}: {outcome}: {_last_line(reason)}", colour)
+        self.console.detail(reason)
         self.publisher.ended(row, self.selection.job(row, self.store))
         self.files.write_trials(self.ledger.rows)
 
@@ -288,6 +296,7 @@ class Driver:
                 # Not told: the network is trained, and --resume evaluates what is missing.
                 self._not_evaluated(job, failure)
                 return
+            self.meter.judged(row.fingerprint)
             metrics = union(job, self.blocks)
             told = dataclasses.replace(
                 row,
@@ -308,6 +317,7 @@ class Driver:
         problem = f"{job.label}: evaluation on {job.split} failed: {_last_line(failure)}"
         self.unfinished.append(f"{problem}; --resume tries it again")
         self._say(problem, "red")
+        self.console.detail(failure)
 
     def _replicate(self) -> None:
         """Train what is reported with further seeds; the search is over and sees none of it."""
@@ -330,12 +340,14 @@ class Driver:
             if row.replicate_of in labels and row.outcome is Outcome.COMPLETE
         }
         suite = self.reporting.suite.name
+        self.meter.begin(REPORT, len(rows))
         self._say(f"the search is over; {len(rows)} networks under suite '{suite}' on test")
 
         def done(job: EvaluationJob, _seconds: float, failure: str) -> None:
             if failure:
                 self._not_evaluated(job, failure)
                 return
+            self.meter.judged(job.fingerprint)
             metrics = union(job, self.blocks)
             self._say(f"{job.label}: test {_accuracies(metrics, job)}", "green")
             self.publisher.reported(rows[job.fingerprint], job, metrics)
@@ -353,12 +365,14 @@ class Driver:
         rows = {row.fingerprint: row for row in self._front_and_baselines()}
         sources = [row for row in rows.values() if row.role == "baseline"]
         count = self.audit.num_samples
+        self.meter.begin(AUDIT, len(rows))
         self._say(f"trust audit of {len(rows)} networks on {count} test images")
 
         def done(job: EvaluationJob, _seconds: float, failure: str) -> None:
             if failure:
                 self._not_evaluated(job, failure)
                 return
+            self.meter.judged(job.fingerprint)
             row = rows[job.fingerprint]
             reported = self.reporting.job(row, self.store)
             result, path = store_audit(

@@ -17,10 +17,17 @@ from pipeline.adapters.driver_lock import only_driver
 from pipeline.adapters.mlflow_tracker import open_tracker
 from pipeline.adapters.optuna_ledger import STUDY_URI, OptunaLedger, study_database
 from pipeline.adapters.ray_map import ray_map
-from pipeline.adapters.ray_session import connected, gpu_kinds, is_connected, largest_node
+from pipeline.adapters.ray_session import (
+    connected,
+    gpu_kinds,
+    is_connected,
+    largest_node,
+    worker_logs,
+)
 from pipeline.config import SpaceConfig, input_spec
 from pipeline.console import Progress
 from pipeline.data import EVENT_DATASETS, Dataset
+from pipeline.engine_log import FILE_NAME, engine_log
 from pipeline.environment import describe
 from pipeline.errors import ConfigError
 from pipeline.files import StorePath, local_folder, open_store, takes_nothing
@@ -32,8 +39,11 @@ from pipeline.resources import local_resources, shares
 from pipeline.stored_data import load_stored
 from pipeline.sweep_driver import Driver, NoStoreError
 from pipeline.sweep_files import SweepFiles
+from pipeline.sweep_view import SweepView
 from pipeline.worker import choose_device
 from reports.build_run import build_report
+from reports.ending import front_table, next_step, sentences
+from reports.study import Study
 
 
 def run_sweep(
@@ -45,6 +55,7 @@ def run_sweep(
     name: str,
     resume: bool,
     address: str | None,
+    quiet: bool = False,
 ) -> int:
     """Run or continue a sweep; the last line printed is the path of its report.
 
@@ -57,6 +68,7 @@ def run_sweep(
         resume: Whether to continue an existing sweep of this name.
         address: Of a running Ray cluster; None starts one on this machine, or uses the
             session this process is connected to.
+        quiet: Whether only trouble and the report's path are printed.
 
     Returns:
         Exit code: 0; 1 where something could not be evaluated, or nothing was trained; 130
@@ -65,7 +77,7 @@ def run_sweep(
     Raises:
         ConfigError: Something the user can fix, found before Ray starts where that is possible.
     """
-    console = Progress()
+    console = Progress(quiet=quiet)
     files = SweepFiles(store, name)
     if not resume and files.is_complete(space):
         console.line(f"sweep '{name}' is complete in {store}: nothing to run")
@@ -79,20 +91,25 @@ def run_sweep(
         open_store(store)
         database = study_database(local_folder(store))
         _refuse_begun_elsewhere(store, database, files)
-        continued = _resume_command(space, space_file, overrides, store, name, address)
-        with only_driver(database, files.local):
+        again = _resume_command(space, space_file, overrides, store, name, address)
+        log_file = files.local / FILE_NAME
+        with only_driver(database, files.local), engine_log(log_file) as (terminal, log):
+            console = console.into(terminal, log)
             try:
                 return _work(space, space_file, overrides, dataset, model_note, files,
-                             database, resume, address, console)  # fmt: skip
+                             database, resume, address, again, console)  # fmt: skip
             except KeyboardInterrupt:
                 console.line("interrupted; nothing finished is lost. Continue with", "yellow")
-                console.plain(continued)
+                console.plain(shlex.join(again))
                 return STOPPED
+            except ConfigError:
+                raise
             except Exception as error:
                 if not (isinstance(error, NoStoreError) or takes_nothing(error)):
+                    console.line(f"stopped by {type(error).__name__}; {_logs(files)}", "red")
                     raise
                 console.line(f"{_trouble(store, error)}, and continue with", "red")
-                console.plain(continued)
+                console.plain(shlex.join(again))
                 return 1
 
 
@@ -118,6 +135,7 @@ def _work(
     database: str,
     resume: bool,
     address: str | None,
+    again: Sequence[str],
     console: Progress,
 ) -> int:
     """The run itself, of the only driver; returns the exit code."""
@@ -129,7 +147,7 @@ def _work(
         f"sweep '{name}': {ledger.num_planned} trials of {model_note}, on {dataset.note}", "bold"
     )
     # Inside: Ray puts a handler of its own for SIGTERM in place when it starts.
-    with connected(address) as resources, interruptible():
+    with connected(address) as resources, interruptible(console.out):
         share = shares(space.compute, largest_node(), "the largest node of the Ray cluster")
         device = choose_device(space.compute.device)
         if address is not None:  # the driver's machine may have no GPU where its workers have
@@ -149,23 +167,49 @@ def _work(
         )
         tracker = open_tracker(local_folder(store), name, files.local / "mlflow.spool")
         tracker.start_sweep(name, _parameters(files.facts), [str(path) for path in described])
-        driver = Driver(space, dataset, store, files, ledger, tracker, share, console)
+        driver = Driver(space, dataset, store, files, ledger, tracker, share, resources, console)
         try:
-            page = driver.to_the_end()
+            with SweepView(console, driver.meter.status):
+                page, study = driver.to_the_end()
         except BaseException:
             # What stopped the run, a full disk say, may stop this too.
             with contextlib.suppress(Exception):
                 driver.close(complete=False)
             raise
         driver.close(complete=not driver.unfinished, artifacts=[page.parent])
-    for problem in driver.unfinished:
-        console.line(problem, "red")
-    folder = local_folder(store)
-    place = "" if folder == Path("runs") else f" STORE={shlex.quote(str(folder))}"
-    serve = "" if os.environ.get("MLFLOW_TRACKING_URI") else f"make ui{place}, then "
-    console.line(f"to browse the runs in MLflow: {serve}{tracker.page}")
+        _end(driver, study, tracker.page, again, console)
     console.plain(str(page))
     return 1 if driver.unfinished else 0
+
+
+def _end(
+    driver: Driver, study: Study, mlflow: str, again: Sequence[str], console: Progress
+) -> None:
+    """What the sweep found, where all of it lies, and what to do next."""
+    console.note("")
+    console.table(front_table(study))
+    console.note("")
+    for sentence in sentences(study):
+        console.note(sentence)
+    for problem in driver.unfinished:
+        console.line(problem, "red")
+    folder = local_folder(driver.store)
+    place = "" if folder == Path("runs") else f" STORE={shlex.quote(str(folder))}"
+    serve = "" if os.environ.get("MLFLOW_TRACKING_URI") else f"make ui{place}, then "
+    why, command = next_step(study, again)
+    if driver.unfinished:
+        why, command = "do what could not be done", shlex.join(again)
+    console.note("")
+    console.note(f"MLflow  {serve}{mlflow}")
+    console.note(f"logs    {_logs(driver.files)}")
+    console.note(f"next    {why}:")
+    console.note(f"        {command}")
+
+
+def _logs(files: SweepFiles) -> str:
+    """Where the messages of engines and workers are."""
+    workers = f"; of Ray's workers: {worker_logs()}" if worker_logs() else ""
+    return f"{files.local / FILE_NAME}{workers}"
 
 
 def _refuse_begun_elsewhere(store: StorePath, database: str, files: SweepFiles) -> None:
@@ -229,9 +273,9 @@ def _resume_command(
     store: StorePath,
     name: str,
     address: str | None,
-) -> str:
+) -> list[str]:
     """The command line that continues this sweep, with this very Python."""
-    parts = [sys.executable, "-m", "pipeline.sweep", "--space", str(space_file)]
+    parts = [_this_python(), "-m", "pipeline.sweep", "--space", str(space_file)]
     if store != Path("runs"):
         parts += ["--store", str(store)]
     if name != space.sweep_name:
@@ -240,4 +284,10 @@ def _resume_command(
         parts += ["--address", address]
     for item in overrides:
         parts += ["--set", item]
-    return shlex.join([*parts, "--resume"])
+    return [*parts, "--resume"]
+
+
+def _this_python() -> str:
+    """The interpreter, from the working directory where it lies below that."""
+    path = Path(sys.executable)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

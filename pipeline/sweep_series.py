@@ -21,6 +21,7 @@ def run_sweeps(
     store: StorePath,
     resume: bool,
     address: str | None,
+    quiet: bool = False,
 ) -> int:
     """Run or continue a sweep for each space; one that cannot run does not keep the others.
 
@@ -32,6 +33,7 @@ def run_sweeps(
         store: Of all of them.
         resume: Whether sweeps that exist are continued; others begin.
         address: Of a running Ray cluster; None starts one on this machine.
+        quiet: Whether only trouble and the reports' paths are printed.
 
     Returns:
         The highest exit code of all; 130 as soon as one was interrupted.
@@ -39,8 +41,9 @@ def run_sweeps(
     codes = [0]
     with connected(address):
         for number, (file, space, name) in enumerate(spaces, 1):
-            sys.stdout.write(f"\n{number} of {len(spaces)}: {file}\n")
-            sys.stdout.flush()
+            if not quiet:
+                sys.stdout.write(f"\n{number} of {len(spaces)}: {file}\n")
+                sys.stdout.flush()
             code = 2
             try:
                 code = run_sweep(
@@ -51,13 +54,14 @@ def run_sweeps(
                     name=name,
                     resume=resume and SweepFiles(store, name).exists(),
                     address=address,
+                    quiet=quiet,
                 )
             except ConfigError as error:
                 sys.stderr.write(printable(f"{error}\n"))
             if code == STOPPED:
                 return code
             codes.append(code)
-    if any(space.paper for _, space, _ in spaces):
+    if any(space.paper for _, space, _ in spaces) and not quiet:
         place = "" if store == Path("runs") else f" --store {store}"
         sys.stdout.write(
             f"\nbeside the paper's tables and figures: python -m reports.build{place} --paper\n"

@@ -223,8 +223,8 @@ class Study:
     def front_statistics(self) -> FrontStatistics | None:
         """How certain the front is; None where no feasible trial was judged."""
         trials = self._resampled
-        clean = [_outcome(trial, SplitName.VALIDATION, attacked=False) for trial in trials]
-        robust = [_outcome(trial, SplitName.VALIDATION, attacked=True) for trial in trials]
+        clean = [outcomes(trial, SplitName.VALIDATION, attacked=False) for trial in trials]
+        robust = [outcomes(trial, SplitName.VALIDATION, attacked=True) for trial in trials]
         return front_statistics(clean, robust)
 
     def front_probability(self, trial: TrialResult) -> float:
@@ -238,7 +238,7 @@ class Study:
     @cached_property
     def _resampled(self) -> tuple[TrialResult, ...]:
         """Feasible judged trials that have as many samples as the largest."""
-        sizes = [_outcome(t, SplitName.VALIDATION, attacked=False).size for t in self.judged]
+        sizes = [outcomes(t, SplitName.VALIDATION, attacked=False).size for t in self.judged]
         largest = max(sizes, default=0)
         sized = zip(self.judged, sizes, strict=True)
         return tuple(trial for trial, size in sized if trial.row.feasible and size == largest)
@@ -293,10 +293,11 @@ def _points(trials: Any) -> tuple[list[TrialResult], list[Point]]:
 
 
 def _compared(first: TrialResult, second: TrialResult, split: str, *, attacked: bool) -> Comparison:
-    return compare(*(_outcome(trial, split, attacked=attacked) for trial in (first, second)))
+    return compare(*(outcomes(trial, split, attacked=attacked) for trial in (first, second)))
 
 
-def _outcome(trial: TrialResult, split: str, *, attacked: bool) -> Outcomes:
+def outcomes(trial: TrialResult, split: str, *, attacked: bool) -> Outcomes:
+    """Which samples of a judged split are classified correctly, clean or under attack."""
     result = trial.splits[split]
     assert result is not None
     outcome = result.survivors if attacked else result.correct

@@ -1,5 +1,6 @@
 """Evaluation tasks as Ray tasks, each with its own share of CPUs and GPUs."""
 
+import time
 from typing import Any
 
 import ray
@@ -17,8 +18,10 @@ MAX_CALLS = 64
 worker then spends seconds importing torch; with a bound, GPU memory is given back at times."""
 
 
-def _run(task: EvaluationTask, splits: Any, settings: dict[str, Any]) -> Block:
-    return run_task(task, splits, **settings)
+def _run(task: EvaluationTask, splits: Any, settings: dict[str, Any]) -> tuple[Block, float]:
+    began = time.perf_counter()
+    block = run_task(task, splits, **settings)
+    return block, time.perf_counter() - began
 
 
 class RayExecutor:
@@ -84,7 +87,8 @@ class RayExecutor:
     def _outcome(self, reference: Any) -> Finished:
         task = self._running.pop(reference)
         try:
-            return Finished(task=task, block=ray.get(reference))
+            block, seconds = ray.get(reference)
+            return Finished(task=task, block=block, seconds=seconds)
         except RayTaskError as error:
             return Finished(task=task, block=None, failure=str(error))
         except Exception as error:  # a lost worker after all retries: data, like any failure

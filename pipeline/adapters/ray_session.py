@@ -16,6 +16,15 @@ long that may take. Ray's own 5 and 2 minutes are how long a block that ran on a
 link could go unmissed, although the node was long given up."""
 
 
+_session: list[str] = []
+"""Folder of the session that this process began or joined, the last one at the end."""
+
+
+def worker_logs() -> str:
+    """Where what workers print is kept on this machine; empty if this process does not know."""
+    return f"{_session[-1]}/logs" if _session else ""
+
+
 def is_connected() -> bool:
     """Whether this process is connected to a cluster already."""
     return bool(ray.is_initialized())
@@ -41,7 +50,8 @@ def connected(address: str | None) -> Iterator[dict[str, float]]:
             # Not whatever cluster a variable or a leftover file of this machine may name.
             where = {"address": "local", "include_dashboard": False}
         try:
-            ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+            context = ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+            _session.append(str(context.address_info["session_dir"]))
         except (ConnectionError, ValueError, RuntimeError) as error:
             if address is None:
                 raise

@@ -21,6 +21,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from models import InputSpec
+from pipeline.adapters.ray_session import worker_logs
 from pipeline.config import TRIAL
 from pipeline.experiment import train, trial_folder, write_config
 from pipeline.files import store_path, takes_nothing
@@ -132,7 +133,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         if trial_id in self._stopped:
             self._events.stopped(row, self._stopped.pop(trial_id))
         elif error:
-            reason = f"its worker died more than {MAX_FAILURES} times; see the Ray logs"
+            where = worker_logs() or "the Ray logs"
+            reason = f"its worker died more than {MAX_FAILURES} times; see {where}"
             self._events.failed(row, reason, False)
         elif result and result.get("no_store"):
             self._no_store = True  # the trial stays as it was asked
@@ -215,6 +217,24 @@ def train_trial(config: dict[str, Any], splits: Any, settings: dict[str, Any]) -
     tune.report({ENDED: True})
 
 
+def warm_up(trainable: Trainable, num_cpus: int, num_gpus: float) -> None:
+    """Have as many workers as there are slots start and import, while the driver gets ready.
+
+    Tune hands a worker that is free to whatever trial waits for one that starts, and stops the
+    latter: trials shorter than a start would run one after another.
+    """
+    there = ray.cluster_resources()
+    slots = [there.get("CPU", 0.0) / num_cpus]
+    if num_gpus:
+        slots.append(there.get("GPU", 0.0) / num_gpus)
+    # Whoever is sent the trainable imports its module: torch above all.
+    task = ray.remote(num_cpus=num_cpus, max_retries=0, scheduling_strategy="SPREAD")(
+        lambda _trainable: None
+    )
+    for _ in range(int(min(slots))):
+        task.remote(trainable)
+
+
 def run_trials(
     events: TrialEvents,
     splits: Any,
@@ -248,6 +268,7 @@ def run_trials(
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     # Of Tune's snapshot, which nothing reads: a full disk would print tracebacks.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
+    warm_up(trainable, num_cpus, num_gpus)
     searcher = LedgerSearcher(events)
     with_data = tune.with_resources(
         tune.with_parameters(trainable, splits=ray.get(splits), settings=settings),

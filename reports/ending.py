@@ -1,0 +1,112 @@
+"""What a finished sweep says in a terminal: the result in sentences, its front, what to do next."""
+
+import shlex
+from collections.abc import Sequence
+
+from reports.headline import headline
+from reports.statistics import compare, holm
+from reports.study import Study, TrialResult, outcomes
+from reports.wording import NBSP, interval, percent, setting, short_method
+
+MOST = 12
+"""Rows of the front that are shown."""
+SEEDS = 3
+
+
+def sentences(study: Study) -> list[str]:
+    """The result, and which networks of the front it cannot tell from the chosen one."""
+    return [text.replace(NBSP, " ") for text in [*headline(study), *_level(study)]]
+
+
+def front_table(study: Study) -> list[tuple[str, ...]]:
+    """Chosen network, front and baselines, the most robust first, below a row of titles.
+
+    Accuracies are those of the split that is reported on, with 95 % intervals.
+    """
+    split = study.reporting_split
+    chosen = [study.best] if study.best else []
+    shown = {trial.row.label: trial for trial in (*chosen, *study.front, *study.baselines)}
+    judged = [trial for trial in shown.values() if trial.point(split)]
+    judged.sort(key=lambda trial: trial.point(split) or (0, 0), reverse=True)
+    judged.sort(key=lambda trial: (trial.point(split) or (0, 0))[1], reverse=True)
+    if not judged:
+        return []
+    count = max(robust.total for trial in judged if (robust := trial.robust(split)))
+    titles = ("network", "trained by", "setting", f"clean % ({split}, n={count})", "robust %",
+              "audit", "")  # fmt: skip
+    rows = [titles, *(_row(study, trial) for trial in judged[:MOST])]
+    if len(judged) > MOST:
+        rows.append((f"and {len(judged) - MOST} more", *[""] * (len(titles) - 1)))
+    return [tuple(cell.replace(NBSP, " ") for cell in row) for row in rows]
+
+
+def _row(study: Study, trial: TrialResult) -> tuple[str, ...]:
+    split = study.reporting_split
+    marks = []
+    if trial is study.best:
+        floor = "" if study.floor is None else f" with clean at least {percent(study.floor)}"
+        marks.append(f"most robust of the search{floor}")
+    if trial is study.knee:
+        marks.append("best trade-off")
+    if trial not in study.front:
+        marks.append("not on the front")
+    return (
+        trial.row.label,
+        short_method(trial.row.method),
+        setting(trial, study.parameters),
+        *(
+            "" if found is None else f"{100 * found.value:.1f} ({interval(*found.interval)})"
+            for found in (trial.clean(split), trial.robust(split))
+        ),
+        "" if trial.audit is None else trial.audit.status,
+        "; ".join(marks),
+    )
+
+
+def _level(study: Study) -> list[str]:
+    """The searched networks of the front whose robust accuracy is not the chosen one's rival."""
+    best, split = study.best, study.reporting_split
+    if best is None or not best.point(split):
+        return []
+    others = [
+        trial
+        for trial in study.front
+        if trial is not best and trial.row.role != "baseline" and trial.point(split)
+    ]
+    own = outcomes(best, split, attacked=True)
+    values = holm([compare(own, outcomes(o, split, attacked=True)).p_value for o in others])
+    names = [o.row.label for o, p in zip(others, values, strict=True) if p >= 0.05]
+    if not names:
+        return []
+    return [
+        f"Of the front, {_listed(names)} {'is' if len(names) == 1 else 'are'} not distinguishable "
+        f"from {best.row.label} in robust accuracy (McNemar, Holm-adjusted)."
+    ]
+
+
+def _listed(names: list[str]) -> str:
+    shown = names if len(names) <= 6 else [*names[:5], f"{len(names) - 5} more"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def next_step(study: Study, again: Sequence[str]) -> tuple[str, str]:
+    """What a careful reader would do next, and the command that does it.
+
+    Args:
+        study: Finished.
+        again: The command line that resumes the sweep, `--resume` last.
+    """
+    best = study.best
+    if best is None:
+        place = shlex.quote(study.place)
+        return "see why nothing was chosen", f"python -m reports.build --store {place}"
+    level = any(not comparison.distinguishable for comparison in study.comparisons)
+    if int(study.facts.get("seeds") or 1) < 2 and level:
+        command = [*again[:-1], "--set", f"seeds={SEEDS}", again[-1]]
+        why = f"train what is reported with {SEEDS} seeds: one says little of a small difference"
+        return why, shlex.join(command)
+    checkpoint = f"{study.place}/trials/{best.row.fingerprint}/checkpoint.safetensors"
+    parts = ["python", "-m", "pipeline.evaluate", "--checkpoint", checkpoint, "--suite", "strong"]
+    parts += ["--epsilon", f"{study.facts['epsilon']:g}"] if study.facts.get("epsilon") else []
+    parts += [] if study.place == "runs" else ["--store", study.place]
+    return f"attack {best.row.label} with all that is known", shlex.join(parts)

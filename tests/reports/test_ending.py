@@ -1,0 +1,68 @@
+"""What a finished sweep says in a terminal."""
+
+import pytest
+
+from reports.ending import front_table, next_step, sentences
+from reports.queries import load_study
+from tests.reports.stores import LAMBDA, trial, write_sweep, write_uniform
+
+AGAIN = ["python", "-m", "pipeline.sweep", "--space", "space.yaml", "--resume"]
+
+
+def study(tmp_path, points, **facts):
+    """Trials with so many of 40 images right, clean and attacked."""
+    trials = [trial("vanilla", "vanilla", role="baseline")]
+    trials += [trial(name, parameters={LAMBDA: 0.01}) for name in points if name != "vanilla"]
+    write_sweep(tmp_path, "s", trials, num_samples=40, **facts)
+    for name, (clean, robust) in points.items():
+        write_uniform(tmp_path, name, clean, robust, total=40)
+    return load_study(tmp_path, "s")
+
+
+@pytest.fixture
+def told(tmp_path):
+    return study(
+        tmp_path, {"vanilla": (40, 2), "sr-0": (34, 20), "sr-1": (30, 21), "sr-2": (25, 1)}
+    )
+
+
+def test_the_table_has_chosen_front_and_baselines_the_most_robust_first(told):
+    titles, *rows = front_table(told)
+    assert titles[3] == "clean % (test, n=40)"
+    assert [cells[0] for cells in rows] == ["sr-1", "sr-0", "vanilla"]
+    assert rows[0][4].startswith("52.5 (")
+    assert rows[0][2] == "λ = 0.01"
+    assert rows[0][-1] == "most robust of the search with clean at least 50.0 %"
+    assert rows[1][-1] == "best trade-off"
+    assert {len(cells) for cells in rows} == {len(titles)}
+
+
+def test_what_cannot_be_told_apart_is_named(told):
+    text = " ".join(sentences(told))
+    assert "Of the front, sr-0 is not distinguishable from sr-1 in robust accuracy" in text
+    assert "\xa0" not in text
+
+
+def test_a_clear_result_leads_to_a_harder_attack(told):
+    why, command = next_step(told, AGAIN)
+    assert "sr-1" in why
+    assert "pipeline.evaluate" in command
+    assert f"{told.place}/trials/sr-10000/checkpoint.safetensors" in command
+    assert "--suite strong" in command
+
+
+def test_a_small_difference_leads_to_more_seeds(tmp_path):
+    level = study(tmp_path, {"vanilla": (40, 20), "sr-0": (34, 21)})
+    why, command = next_step(level, AGAIN)
+    assert "seeds" in why
+    assert command.endswith("--space space.yaml --set seeds=3 --resume")
+    again = study(tmp_path / "seeds", {"vanilla": (40, 20), "sr-0": (34, 21)}, seeds=3)
+    assert "--suite strong" in next_step(again, AGAIN)[1]
+
+
+def test_nothing_judged_is_told_too(tmp_path):
+    write_sweep(tmp_path, "s", [trial("sr-0", outcome="failed")])
+    empty = load_study(tmp_path, "s")
+    assert front_table(empty) == []
+    assert "no result" in " ".join(sentences(empty))
+    assert "reports.build" in next_step(empty, AGAIN)[1]
