@@ -48,6 +48,7 @@ exclude_patterns = ["build", "runs", "data", ".*", "docs/site"]
 
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
+smartquotes = False
 pygments_style, pygments_dark_style = "tango", "native"
 html_theme = "furo"
 html_title = "Spikeproof"
