@@ -304,7 +304,7 @@ def _option(action: argparse.Action) -> str:
     if action.choices:
         value = " " + "|".join(str(choice) for choice in action.choices)
     names = ", ".join(action.option_strings) or action.dest
-    text = (action.help or "").replace("%%", "%") or "such as `training.epochs=5`; repeatable"
+    text = (action.help or "see the examples").replace("%%", "%")
     required = "; required" if action.required else ""
     return f"`{names}{value}`\n: {text}{required}\n"
 
