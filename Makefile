@@ -7,7 +7,7 @@ SPACE ?= search_spaces/lambda.yaml
 READY := .venv/.ready
 READY_TEST := .venv/.ready-test
 
-.PHONY: help sweep paper-tiny test ui report lint format clean
+.PHONY: help sweep paper-tiny test ui report docs lint format clean
 
 help:
 	@echo 'make sweep    run search_spaces/lambda.yaml on this machine (SPACE=FILE for another, ARGS=--resume)'
@@ -15,6 +15,7 @@ help:
 	@echo 'make test     run every check that CI runs'
 	@echo 'make ui       browse the results in MLflow, on 127.0.0.1:5000'
 	@echo 'make report   build the report of the sweep in $(STORE) again'
+	@echo 'make docs     build the documentation as a site, build/docs/index.html'
 	@echo 'make format   put the code into its format'
 
 $(READY): pyproject.toml constraints.txt
@@ -44,6 +45,10 @@ ui: $(READY)
 		--backend-store-uri sqlite:///$(abspath $(STORE))/mlflow.db \
 		--default-artifact-root file://$(abspath $(STORE))/artifacts \
 		--host 127.0.0.1 --port 5000 --workers 1
+
+docs: $(READY_TEST)
+	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet --conf-dir docs . build/docs
+	@echo build/docs/index.html
 
 lint: $(READY_TEST)
 	$(BIN)/ruff format --check .

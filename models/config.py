@@ -58,7 +58,9 @@ class GradientEstimator:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     method: EstimatorMethod = "stbp"
+    """As listed above."""
     surrogate: SurrogateName = "triangle"
+    """Of `stbp` alone."""
     width: float | None = None
     """Width parameter gamma of the surrogate, of `hart` or of `assg`; omitted, the authors'."""
 
@@ -132,11 +134,14 @@ class ModelConfig:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     architecture: Literal["small", "vgg11", "wrn16_4"]
+    """`small` for images of 8x8 to 32x32, in minutes on a CPU; VGG-11 and WRN-16-4 as in the
+    paper."""
     num_timesteps: int = 8
     """T. The paper: 8 for images, 10 for CIFAR10-DVS."""
     encoding: Literal["direct", "poisson"] = "direct"
     """How an image becomes T inputs; event frames are used as they are."""
     neuron: NeuronConfig = NeuronConfig()
+    """The same for all layers."""
     input: Literal["counts", "scaled", "binary"] = "counts"
     """What the first layer makes of event frames: `counts` leaves them as they are, `scaled`
     divides by the training set's largest count (more is cut off), `binary` asks for an event or

@@ -170,6 +170,11 @@ class _Twins:
         return twins
 
     def _other(self, layer: nn.Module) -> nn.Module:
+        if isinstance(self._pending, Normalization):
+            raise InexactError(
+                f"{self._name(layer)}: the images' normalisation has an exact twin in front of a "
+                f"convolution alone, got {type(layer).__name__}; begin with a convolution"
+            )
         if isinstance(layer, SpikingNeurons):
             return self._neurons(layer)
         if isinstance(layer, nn.BatchNorm2d):

@@ -105,6 +105,7 @@ class SearchConfig:
     __pydantic_config__: ClassVar[dict[str, str]] = EXTRA_FORBID
 
     sampler: Literal["grid", "random", "tpe", "nsga2", "gp", "qmc"] = "tpe"
+    """Optuna's; `grid` takes every combination of the values."""
     num_trials: Count | None = None
     """Trials besides the baselines; a grid may leave it out: all its points."""
     strategies: list[Name] = field(default_factory=list)
@@ -116,6 +117,7 @@ class SearchConfig:
     objectives: Annotated[list[ObjectiveName], Field(min_length=1)] = field(
         default_factory=lambda: ["clean_accuracy", "robust_accuracy"]
     )
+    """What is optimised, all at once; the result is a Pareto front."""
     constraints: dict[ObjectiveName, float] = field(default_factory=dict)
     """Bounds on the worse side: a floor where more is better, a ceiling where less is."""
     halving: HalvingConfig | None = None
@@ -129,6 +131,7 @@ class EvaluationConfig:
     __pydantic_config__: ClassVar[dict[str, str]] = EXTRA_FORBID
 
     suite: str = "quick"
+    """A shipped suite's name, or the path of a YAML file."""
     epsilon: Epsilon | None = None
     """Radius in pixel units; omitted, the suite's."""
     num_samples: Count | None = None
@@ -169,10 +172,13 @@ class ComputeConfig:
     __pydantic_config__: ClassVar[dict[str, str]] = EXTRA_FORBID
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where trials and attacks run; `auto` takes a GPU where there is one."""
     cpus_per_trial: Count = 1
+    """Of a training; also its threads."""
     gpus_per_trial: NonNegative | None = None
     """Omitted: 1 where there is a GPU, else 0. Fractions share a GPU."""
     cpus_per_evaluation: Count = 1
+    """Of a task: one member on one block of samples."""
     gpus_per_evaluation: NonNegative | None = None
     """Omitted: a quarter of a GPU where there is one, else 0."""
     max_backlog: Count = 8
@@ -189,13 +195,17 @@ class SpaceConfig:
     __pydantic_config__: ClassVar[dict[str, str]] = EXTRA_FORBID
 
     name: Name
+    """Of the sweep, unless `--name` gives another."""
     description: str = ""
+    """One line on what the study asks; the report has it below its title."""
     paper: PaperPlace | None = None
     """What of the paper the results are to stand beside: `table1/cifar10/vgg11`, that is table or
     figure, data set and architecture; also where a smaller scale changed the last two."""
     scale: str | None = None
     """Name of the file of `pipeline/scales/` that shrank the space: `--set scale=tiny`."""
     seed: CountOrZero = 0
+    """Of weights, batches, attacks and the sampler: equal seeds give equal numbers on one kind of
+    machine."""
     seeds: Count = 1
     """Networks of each reported setting, trained alike with `seed` and the numbers after it. What
     is reported is chosen by the first alone."""

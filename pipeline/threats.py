@@ -46,6 +46,7 @@ class Stage:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     attacks: Annotated[dict[Name, AttackConfig], Field(min_length=1)]
+    """By a name of one's own, which tables show; a method may stand here several times."""
     oracles: list[GradientEstimator] = field(default_factory=list)
     """May stay empty where no attack follows a gradient."""
     access: Literal["white_box", "transfer"] = "white_box"
@@ -66,7 +67,9 @@ class SuiteConfig(Stage):
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     name: Name
+    """What tables and stored rows call the suite."""
     description: str = ""
+    """One line on what is in it."""
     epsilon: Epsilon
     """Radius of attacks that name none; the space's `evaluation.epsilon` wins over it."""
     then: list[Stage] = field(default_factory=list)

@@ -32,6 +32,7 @@ class APGDConfig:
     num_steps: Count = 100
     """Steps; one more gradient is taken at the start."""
     loss: Literal["cross_entropy", "margin", "dlr", "targeted_dlr"] = "cross_entropy"
+    """What is raised."""
     num_targets: Count = 9
     """Classes that `targeted_dlr` tries in turn, the likeliest first; others take none."""
     num_restarts: Count = 1

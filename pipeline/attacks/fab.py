@@ -26,6 +26,7 @@ class FABConfig:
 
     method: Literal["fab"] = "fab"
     num_steps: Count = 100
+    """Steps for each class."""
     num_targets: Count = 9
     """Classes tried in turn, the likeliest first."""
     epsilon: Epsilon | None = None

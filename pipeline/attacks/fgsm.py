@@ -20,6 +20,7 @@ class FGSMConfig:
 
     method: Literal["fgsm"] = "fgsm"
     loss: LossName = "cross_entropy"
+    """What is raised."""
     epsilon: Epsilon | None = None
     """Radius; omitted, the evaluation's."""
 

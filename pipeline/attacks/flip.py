@@ -24,6 +24,7 @@ class FlipConfig:
     num_steps: Count = 10
     """Gradient steps; each turns over its share of the budget."""
     loss: LossName = "cross_entropy"
+    """What is raised."""
 
     @property
     def gradient_steps(self) -> int:

@@ -21,7 +21,9 @@ class FlipNoiseConfig:
 
     method: Literal["flip_noise"] = "flip_noise"
     flips: Count
+    """Entries a sample that are turned over, over all time steps and polarities."""
     num_draws: Count = 4
+    """Draws, of which the worst counts."""
 
 
 def flip_noise(

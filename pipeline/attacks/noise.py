@@ -21,6 +21,7 @@ class NoiseConfig:
 
     method: Literal["noise"] = "noise"
     num_draws: Count = 4
+    """Draws, of which the worst counts."""
     distribution: Literal["uniform", "corners"] = "uniform"
     """`corners` moves every pixel by epsilon, up or down."""
     epsilon: Epsilon | None = None

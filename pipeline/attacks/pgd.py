@@ -28,6 +28,7 @@ class PGDConfig:
     random_start: bool = True
     """Start at a uniform draw from the ball instead of at the image."""
     loss: LossName = "cross_entropy"
+    """What is raised."""
     iterate: Literal["last", "any"] = "last"
     """Which iterate is returned: the last (the paper's rule), or the first that fools the oracle
     (stronger, and cheaper: a fooled sample is not attacked further)."""

@@ -24,10 +24,13 @@ class RFGSMConfig:
 
     method: Literal["rfgsm"] = "rfgsm"
     convention: Literal["torchattacks", "rat"] = "torchattacks"
+    """Whose RFGSM it is."""
     alpha: StepSize | None = None
     """Random step; omitted, 8/255 (torchattacks) or epsilon / 2 (rat)."""
     num_restarts: Count = 1
+    """Further tries for what still stands, each from a start of its own."""
     loss: LossName = "cross_entropy"
+    """What is raised."""
     epsilon: Epsilon | None = None
     """Radius; omitted, the evaluation's."""
 

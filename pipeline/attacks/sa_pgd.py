@@ -30,6 +30,7 @@ class SAPGDConfig:
     num_steps: Count = 100
     """Steps; one forward pass more judges the last iterate."""
     loss: LossName = "cross_entropy"
+    """What is raised."""
     iterate: Literal["last", "any"] = "any"
     """Which iterate is returned: the last, or (the authors') the latest that fools the oracle."""
     num_restarts: Count = 1

@@ -29,6 +29,7 @@ class Cifar10Config:
     root: str = "data"
     """Folder that holds `cifar-10-batches-py` or `cifar-10-python.tar.gz`."""
     download: bool = False
+    """Whether to fetch the official archive where it is absent."""
     num_train: Count | None = None
     """Training samples; null takes all that validation leaves."""
     num_validation: Count = 5000
@@ -36,6 +37,7 @@ class Cifar10Config:
     num_test: Count | None = None
     """Test samples; null takes all, in the official order."""
     split_seed: CountOrZero = 0
+    """Draws the splits; another number gives other ones."""
 
     def identity(self) -> dict[str, Any]:
         """All that decides which samples come out, as JSON can hold it."""
@@ -52,6 +54,7 @@ class Cifar100Config:
     root: str = "data"
     """Folder that holds `cifar-100-python` or `cifar-100-python.tar.gz`."""
     download: bool = False
+    """Whether to fetch the official archive where it is absent."""
     num_train: Count | None = None
     """Training samples; null takes all that validation leaves."""
     num_validation: Count = 5000
@@ -59,6 +62,7 @@ class Cifar100Config:
     num_test: Count | None = None
     """Test samples; null takes all, in the official order."""
     split_seed: CountOrZero = 0
+    """Draws the splits; another number gives other ones."""
 
     def identity(self) -> dict[str, Any]:
         """All that decides which samples come out, as JSON can hold it."""

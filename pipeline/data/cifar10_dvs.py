@@ -48,6 +48,7 @@ class Cifar10DvsConfig:
     root: str = "data/cifar10_dvs"
     """Folder that holds a folder a class, `airplane` to `truck`."""
     frames: FramesConfig
+    """How events become frames."""
     damaged: Damaged = "refuse"
     """Of a recording that cannot be used: `refuse` stops, `skip` leaves it out and counts it."""
     split: Literal["paper", "stratified"] = "paper"
@@ -61,6 +62,7 @@ class Cifar10DvsConfig:
     num_test: Count | None = None
     """Test recordings; null takes all."""
     split_seed: CountOrZero = 0
+    """Draws what `split: stratified` and validation leave to chance."""
 
     def identity(self) -> dict[str, Any]:
         """All that decides which frames come out, as JSON can hold it; files by name and size."""

@@ -20,8 +20,11 @@ class DigitsConfig:
     num_train: Count | None = None
     """Training samples; null takes all that are left."""
     num_validation: Count = 300
+    """Drawn from what the test split leaves."""
     num_test: Count = 397
+    """Drawn first, of all images."""
     split_seed: CountOrZero = 0
+    """Draws the splits; another number gives other ones."""
 
     def identity(self) -> dict[str, Any]:
         """All that decides which samples come out, as JSON can hold it."""

@@ -38,11 +38,15 @@ class DigitsEventsConfig:
 
     dataset: Literal["digits_events"] = "digits_events"
     frames: FramesConfig
+    """How events become frames."""
     num_train: Count | None = None
     """Training samples; null takes all that are left."""
     num_validation: Count = 300
+    """Drawn from what the test split leaves."""
     num_test: Count = 397
+    """Drawn first, of all recordings."""
     split_seed: CountOrZero = 0
+    """Draws the splits; another number gives other ones."""
 
     def identity(self) -> dict[str, Any]:
         """All that decides which frames come out, as JSON can hold it."""

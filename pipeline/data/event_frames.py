@@ -55,6 +55,7 @@ class FramesConfig:
     size: tuple[Count, Count] | None = None
     """Height and width that frames are resized to; null keeps the sensor's."""
     interpolation: Literal["bilinear", "nearest"] = "bilinear"
+    """How frames are resized."""
     antialias: bool = False
     """Whether bilinear resizing to a smaller size averages over all pixels. torchvision's default
     for tensors was false up to 0.16 and is true since 0.17."""

@@ -33,6 +33,7 @@ class NmnistConfig:
     root: str = "data/nmnist"
     """Folder that holds `Train` and `Test`, each with a folder a digit."""
     frames: FramesConfig
+    """How events become frames."""
     damaged: Damaged = "refuse"
     """Of a recording that cannot be used: `refuse` stops, `skip` leaves it out and counts it."""
     num_train: Count | None = None
@@ -42,6 +43,7 @@ class NmnistConfig:
     num_test: Count | None = None
     """Test recordings; null takes all."""
     split_seed: CountOrZero = 0
+    """Draws the splits; another number gives other ones."""
 
     def identity(self) -> dict[str, Any]:
         """All that decides which frames come out, as JSON can hold it; files by name and size."""

@@ -35,6 +35,7 @@ class EventsConfig:
     root: str
     """Folder that the patterns are relative to."""
     train: Patterns = ("**/*train*.parquet", "**/train/*.parquet")
+    """Patterns of the training files' names."""
     test: Patterns = ("**/*test*.parquet", "**/test/*.parquet")
     """Where no file matches, test is drawn from the training files; then give `num_test`."""
     label_column: str = "label"
@@ -42,6 +43,7 @@ class EventsConfig:
     sensor: tuple[Count, Count]
     """Height and width of the sensor, in pixels."""
     frames: FramesConfig
+    """How events become frames."""
     damaged: Damaged = "refuse"
     """Of a recording that cannot be used: `refuse` stops, `skip` leaves it out and counts it."""
     num_train: Count | None = None
@@ -51,6 +53,7 @@ class EventsConfig:
     num_test: Count | None = None
     """Test recordings; null takes all of the test files."""
     split_seed: CountOrZero = 0
+    """Draws the splits; another number gives other ones."""
 
     def identity(self) -> dict[str, Any]:
         """All that decides which frames come out, as JSON can hold it.

@@ -35,6 +35,7 @@ class ParquetConfig:
     root: str
     """Folder that the patterns are relative to."""
     train: Patterns = ("**/*train*.parquet", "**/train/*.parquet")
+    """Patterns of the training files' names."""
     test: Patterns = ("**/*test*.parquet", "**/test/*.parquet")
     """Where no file matches, test is drawn from the training files; then give `num_test`."""
     image_column: str | None = None
@@ -52,6 +53,7 @@ class ParquetConfig:
     num_test: Count | None = None
     """Test samples; null takes all of the test files."""
     split_seed: CountOrZero = 0
+    """Draws the splits; another number gives other ones."""
 
     def identity(self) -> dict[str, Any]:
         """All that decides which samples come out, as JSON can hold it.

@@ -16,10 +16,15 @@ class ParameterConfig:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     values: list[float | int | str | bool] | None = None
+    """Choices; `low` and `high` then stay out."""
     low: float | None = None
+    """Lower end, included."""
     high: float | None = None
+    """Upper end, included."""
     log: bool = False
+    """Propose on a log scale."""
     step: float | None = None
+    """Propose `low`, `low + step`, and so on."""
     integer: bool = False
     """Propose whole numbers."""
 

@@ -19,6 +19,7 @@ class Perturbation:
     """The attack that training images go through; defaults as in Appendix D (PGD5)."""
 
     attack: Literal["pgd", "fgsm"] = "pgd"
+    """Of the training images."""
     epsilon: Epsilon = 2 / 255
     """Radius of the training attack, in pixel units of [0, 1]."""
     num_steps: Count = 5
@@ -26,6 +27,7 @@ class Perturbation:
     step_size: StepSize = 0.01
     """Step of PGD, in pixel units."""
     random_start: bool = True
+    """Whether PGD starts at a random point of the ball."""
     threat: BallThreat | None = None
     """What the training attack may do to event frames; omitted, `counts`. The paper's is
     `clamped`."""

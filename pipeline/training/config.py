@@ -14,10 +14,13 @@ class TrainingConfig:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     epochs: Count = 200
+    """Passes over the training samples."""
     batch_size: Count = 64
     """The paper's; its code's default is 32, and 24 for event data."""
     learning_rate: Positive = 0.1
+    """Of the first epoch."""
     momentum: Unit = 0.9
+    """Of SGD, without Nesterov's."""
     weight_decay: NonNegative = 5e-4
     """On all parameters, biases and batch norm included, as in the released code."""
     schedule: Literal["cosine", "constant"] = "cosine"

@@ -24,6 +24,7 @@ class GRConfig:
     finite_difference_step: StepSize = 0.01
     """h, in pixel units of [0, 1]."""
     penalty: PenaltyForm = "squared"
+    """`squared` or `absolute`, of the difference quotient."""
 
 
 def gradient_regularization(config: GRConfig, domain: Domain = IMAGES) -> Strategy:

@@ -41,6 +41,7 @@ class RATConfig:
     estimator: Literal["bptr", "stbp"] = "bptr"
     """What the training attack differentiates."""
     epsilon: Epsilon = 2 / 255
+    """Radius of the training attack, in pixel units of [0, 1]."""
     num_steps: Count = 2
     """Steps of `pgd`."""
     step_size: StepSize = 1 / 255

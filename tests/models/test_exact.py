@@ -435,6 +435,10 @@ def test_what_has_no_exact_twin_is_refused_by_name() -> None:
     model.features[2] = nn.Flatten()  # no spikes: a current goes into the next convolution
     with pytest.raises(InexactError, match=r"features\.3: its inputs are not on a known grid"):
         exact(model)
+    model = network("small")
+    model.features = nn.Sequential(nn.Flatten(), *model.features)  # no place for the normalisation
+    with pytest.raises(InexactError, match=r"features\.0: .*begin with a convolution"):
+        exact(model)
 
 
 @pytest.mark.gpu
