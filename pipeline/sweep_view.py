@@ -16,8 +16,10 @@ from pipeline.sweep_status import Status, about
 
 HEARTBEAT_S = 15.0
 """Piped to a file, a line of progress at least so often."""
-REFRESH_S = 0.5
+REFRESH_S = 1.0
 BAR = 32
+MOST = 4
+"""Running trials that are named."""
 STAGE_NAMES = {
     "search": "training and search",
     "report": "report suite on test images",
@@ -87,7 +89,7 @@ def block(status: Status) -> RenderableType:
         return row
 
     table.add_row("trials", _counts(status))
-    table.add_row("training", bar(status.trained, ", ".join(status.running)))
+    table.add_row("training", bar(status.trained, _running(status)))
     table.add_row("attacks", bar(status.judged, _stages(status)))
     for number, best in enumerate(status.best):
         table.add_row("best" if not number else "", best)
@@ -99,7 +101,7 @@ def line(status: Status) -> str:
     """The status in a line."""
     parts = [_counts(status)]
     if status.running:
-        parts.append(f"epochs: {', '.join(status.running)}")
+        parts.append(f"epochs: {_running(status)}")
     parts.append(f"attacks {100 * status.judged:.0f} %")
     if status.seconds_left is not None:
         parts.append(f"{about(status.seconds_left)} left")
@@ -108,6 +110,11 @@ def line(status: Status) -> str:
 
 def _counts(status: Status) -> str:
     return ", ".join(f"{count} {place}" for place, count in status.trials.items())
+
+
+def _running(status: Status) -> str:
+    more = len(status.running) - MOST
+    return ", ".join([*status.running[:MOST], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _stages(status: Status) -> str:

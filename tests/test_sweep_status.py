@@ -1,5 +1,6 @@
 """How far a sweep is and how long it has to go, counted by hand; and what is shown of it."""
 
+import dataclasses
 import io
 import time
 
@@ -150,6 +151,12 @@ def test_a_terminal_gets_a_block_that_says_it_all():
     ):  # fmt: skip
         assert part in text
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_a_cluster_with_many_trials_still_fits_a_line():
+    many = dataclasses.replace(STATUS, running=[f"sr-{n} 1/30" for n in range(1000)])
+    assert "sr-3 1/30, and 996 more" in line(many)
+    assert len(line(many)) < 200
 
 
 def test_a_file_gets_a_line_now_and_then(monkeypatch):
