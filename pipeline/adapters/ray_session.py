@@ -16,6 +16,11 @@ long that may take. Ray's own 5 and 2 minutes are how long a block that ran on a
 link could go unmissed, although the node was long given up."""
 
 
+PRELOADED = "pipeline.adapters.ray_tune"
+"""What Ray's workers import when they start: torch and all that trials and blocks need. Ray starts a
+worker a CPU ahead, while the driver gets ready; without it a trial's first seconds go by with that.
+Tune hands a free worker to whatever trial waits for one that starts, and stops the latter, so that
+trials shorter than a start would run one after another."""
 _session: list[str] = []
 """Folder of the session that this process began or joined, the last one at the end."""
 
@@ -43,6 +48,7 @@ def connected(address: str | None) -> Iterator[dict[str, float]]:
         # Ray reads this from the environment alone: without it a task without a GPU share
         # would hide the GPUs from torch, and a future Ray version warns about it at each start.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        os.environ.setdefault("RAY_preload_python_modules", PRELOADED)
         for name in ("time", "timeout"):
             os.environ.setdefault(f"RAY_grpc_client_keepalive_{name}_ms", str(KEEPALIVE_MS))
         where: dict[str, Any] = {"address": address}

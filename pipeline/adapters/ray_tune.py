@@ -217,24 +217,6 @@ def train_trial(config: dict[str, Any], splits: Any, settings: dict[str, Any]) -
     tune.report({ENDED: True})
 
 
-def warm_up(trainable: Trainable, num_cpus: int, num_gpus: float) -> None:
-    """Have as many workers as there are slots start and import, while the driver gets ready.
-
-    Tune hands a worker that is free to whatever trial waits for one that starts, and stops the
-    latter: trials shorter than a start would run one after another.
-    """
-    there = ray.cluster_resources()
-    slots = [there.get("CPU", 0.0) / num_cpus]
-    if num_gpus:
-        slots.append(there.get("GPU", 0.0) / num_gpus)
-    # Whoever is sent the trainable imports its module: torch above all.
-    task = ray.remote(num_cpus=num_cpus, max_retries=0, scheduling_strategy="SPREAD")(
-        lambda _trainable: None
-    )
-    for _ in range(int(min(slots))):
-        task.remote(trainable)
-
-
 def run_trials(
     events: TrialEvents,
     splits: Any,
@@ -268,7 +250,6 @@ def run_trials(
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     # Of Tune's snapshot, which nothing reads: a full disk would print tracebacks.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
-    warm_up(trainable, num_cpus, num_gpus)
     searcher = LedgerSearcher(events)
     with_data = tune.with_resources(
         tune.with_parameters(trainable, splits=ray.get(splits), settings=settings),
