@@ -40,7 +40,7 @@ def build_report(store: StorePath, name: str, out: Path | None = None) -> Path:
         ConfigError: If the sweep is absent or one of its files cannot be read.
     """
     checked_name(name)
-    return _write(load_study(store, name), store, out)
+    return write_report(load_study(store, name), store, out)
 
 
 def build_comparison(
@@ -77,7 +77,8 @@ def build_paper(store: StorePath, out: Path | None = None) -> Path:
     return _published(store, "paper", out, lambda folder: write_paper_page(studies, folder))
 
 
-def _write(study: Study, store: StorePath, out: Path | None) -> Path:
+def write_report(study: Study, store: StorePath, out: Path | None = None) -> Path:
+    """Write a study's page, as `build_report` does; returns its path."""
     return _published(store, study.name, out, lambda folder: write_page(study, folder))
 
 
@@ -136,7 +137,7 @@ def build(
     studies = []
     for name in checked:
         study = load_study(store, name)
-        page = _write(study, store, out / name if out is not None and parts > 1 else out)
+        page = write_report(study, store, out / name if out is not None and parts > 1 else out)
         _say(page)
         studies.append(study)
         if evidence:
