@@ -78,7 +78,7 @@ def build_paper(store: StorePath, out: Path | None = None) -> Path:
 
 
 def write_report(study: Study, store: StorePath, out: Path | None = None) -> Path:
-    """`build_report` of a study that was read already."""
+    """Write a study's page, as `build_report` does; returns its path."""
     return _published(store, study.name, out, lambda folder: write_page(study, folder))
 
 

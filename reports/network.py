@@ -20,7 +20,7 @@ from reports.rendering import ENVIRONMENT
 from reports.robustbench import find_trial
 from reports.study import Study, TrialResult
 from reports.unions import Accuracy
-from reports.wording import ABSENT, METHOD_NAMES, NBSP, interval, percent, radius
+from reports.wording import ABSENT, METHOD_NAMES, NBSP, interval, percent, radius, setting
 
 if TYPE_CHECKING:
     from pipeline.standalone import Exported
@@ -108,7 +108,7 @@ def _best_baseline(study: Study) -> TrialResult | None:
 def card(root: StorePath, study: Study, trial: TrialResult, exported: "Exported", why: str) -> str:
     """The folder's README.md, which says what is known of the network and how."""
     row, model, neuron = trial.row, exported.config, exported.config.neuron
-    known = dict(facts(study))
+    known, searched = dict(facts(study)), setting(trial, study.parameters)
     table = {
         "Network": f"{model.architecture}, {exported.num_parameters:,} parameters, "
         f"T = {model.num_timesteps} time steps, {_encoding(exported)}",
@@ -118,10 +118,10 @@ def card(root: StorePath, study: Study, trial: TrialResult, exported: "Exported"
         "Input": f"{exported.images}, float32; {_first_layer(exported)}",
         "Output": f"logits, (B, {exported.spec.num_classes})",
         "Data": known["Data"],
-        "Trained by": f"{METHOD_NAMES.get(row.method, row.method)}: "
-        f"{_settings(section(row.config, 'strategy'))}",
-        "Training": f"{exported.epoch} epochs; {_settings(section(row.config, 'training'))}; "
-        f"seed {row.config.get('seed', ABSENT)}",
+        "Trained by": f"{METHOD_NAMES.get(row.method, row.method)}"
+        f"{searched and f', {searched}'}: {_settings(section(row.config, 'strategy'))}",
+        "Training": f"{_settings(section(row.config, 'training'))}; network of epoch "
+        f"{exported.epoch}; seed {row.config.get('seed', ABSENT)}",
         **_judged(root, study, trial, known["Attacker"]),
         "Origin": f"sweep {study.name}, trial {row.label}, network {row.fingerprint}, "
         f"Spikeproof {__version__}",
@@ -154,8 +154,9 @@ def _first_layer(exported: "Exported") -> str:
             "scaled": f"the first layer divides by {spec.scale:g} and cuts at 1",
             "binary": "the first layer makes of counts an event or none",
         }[exported.config.input]
-    if spec.mean is None or exported.config.randomised:
-        return "not normalised"
+    plain = spec.mean is None or not any(spec.mean) and {*(spec.std or ())} == {1.0}
+    if plain or exported.config.randomised:
+        return "used as they are"
     mean, std = (", ".join(f"{value:.4f}" for value in values or ()) for values in
                  (spec.mean, spec.std))  # fmt: skip
     return f"the first layer normalises them (mean {mean}; deviation {std}): do not do so before"

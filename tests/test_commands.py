@@ -261,20 +261,6 @@ def test_report_of_nothing(tmp_path, capsys):
     assert "no sweep" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("module", ["pipeline.sweep", "pipeline.train", "pipeline.evaluate"])
-def test_help_teaches_with_examples(module):
-    result = subprocess.run(
-        [sys.executable, "-m", module, "--help"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    assert f"python -m {module} --" in result.stdout
-
-
 def test_a_wrong_space_is_told_without_loading_the_engines(tmp_path):
     """Seconds matter to somebody who mends a file; so Ray, MLflow and Optuna stay unloaded."""
     code = (
