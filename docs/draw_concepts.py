@@ -3,8 +3,8 @@
 python docs/draw_concepts.py
 
 Two networks, equal but for the surrogate of their training: a triangle of width 1, and one of width
-0.3, through which hardly any gradient comes. It takes a minute or two on 2 CPU cores. The pictures are
-the same in every run on one kind of machine; another processor trains slightly other networks.
+0.3, through which hardly any gradient comes. It takes a minute or two on 2 CPU cores. The pictures
+are the same in every run on one kind of machine; another processor trains slightly other networks.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
 In the order of the pages, in one folder with one store, on shrunk settings (`shrunk`): a command is
 the module it names, called in this process. What cannot run here stands in `ELSEWHERE` with a
-reason; its options are read by its own parser all the same. The pages of `howto/` have a test of their own,
-`test_howto.py`. A new command that belongs to neither fails with a message.
+reason; its options are read by its own parser all the same. The pages of `howto/` have a test of
+their own, `test_howto.py`. A new command that belongs to neither fails with a message.
 """
 
 import argparse
