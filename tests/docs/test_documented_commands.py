@@ -162,6 +162,9 @@ def reason(command: Command) -> str:
 def run(command: Command, folder: Path) -> list[str]:
     """What went wrong when the command was typed; nothing if all was well."""
     words = command.words
+    if re.fullmatch(r"python [\w/]+\.py", shlex.join(words)):
+        runpy.run_path(words[1], run_name="__main__")
+        return []
     if words[0] == "make":
         ours = made_by_make(words)
     else:
