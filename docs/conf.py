@@ -55,7 +55,7 @@ html_title = "Spikeproof"
 html_static_path = ["site/site.css"]
 html_css_files = ["site.css"]
 html_extra_path = ["site/index.html"]
-html_show_sphinx = html_copy_source = False
+html_show_sphinx = html_show_copyright = html_copy_source = False
 html_theme_options = {"top_of_page_buttons": []}
 
 

@@ -3,8 +3,8 @@
 python docs/draw_concepts.py
 
 Two networks, equal but for the surrogate of their training: a triangle of width 1, and one of width
-0.3, through which hardly any gradient comes. On 2 CPU cores it takes two minutes. The pictures are
-the same in every run on one kind of machine; another processor trains slightly other networks.
+0.3, through which hardly any gradient comes. It takes a minute or two on 2 CPU cores. The pictures
+are the same in every run on one kind of machine; another processor trains slightly other networks.
 """
 
 import argparse
@@ -90,16 +90,16 @@ def right(network: nn.Module, images: Tensor, labels: Tensor) -> NDArray[np.bool
 
 def draw_spike(drawing: Drawing) -> Figure:
     """The step, what stands for its derivative, and where a network's voltages lie."""
-    figure = Figure(figsize=(9.6, 3.2), layout="constrained")
+    figure = Figure(figsize=(7.6, 3.2), layout="constrained")
     step, slopes = figure.subplots(1, 2, width_ratios=(2, 3))
     excess = torch.linspace(-2.5, 2.5, 501)
     step.step(excess, (excess >= 0).float(), color="black")
     step.set(xlabel="voltage above the threshold", ylabel="spike", yticks=[0, 1])
-    step.set_title("forward: a step, without a useful slope", fontsize=10.5)
+    step.set_title("forward: a step", fontsize=10.5)
     voltages = excess_of_voltages(drawing.honest, drawing.images)
     slopes.hist(
         voltages, bins=100, range=(-2.5, 2.5), density=True, color=PALE,
-        label="where the voltages of the first layer lie",
+        label="voltages of the first layer",
     )  # fmt: skip
     shown = (("triangle", 1.0, BLUE), ("sigmoid", 4.0, "#009E73"), ("arctangent", 2.0, "#CC79A7"))
     for name, width, colour in shown:
@@ -182,7 +182,7 @@ def draw_union(drawing: Drawing, made: list[tuple[Member, Tensor]]) -> Figure:
     table = np.vstack([stands, stands.all(0)])
     order = np.lexsort([*stands[::-1], -stands.sum(0)])
     names = ["no attack", *(member.name for member, _ in made), "all: the union"]
-    figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+    figure = Figure(figsize=(7.6, 4.0), layout="constrained")
     ax = figure.subplots()
     colours = mpl.colors.ListedColormap([ORANGE, PALE])
     cells = {"cmap": colours, "edgecolors": "white", "linewidth": 0.6, "rasterized": True}
@@ -206,18 +206,18 @@ def draw_masking(drawing: Drawing) -> Figure:
     own = {"iterate": "any", "loss": "margin", "relative_step_size": 0.1, "num_steps": 50}
     asked: list[tuple[str, Any, GradientEstimator]] = [
         ("FGSM", FGSMConfig(), OWN),
-        ("PGD, 10 steps", PGDConfig(iterate="any", loss="margin"), OWN),
-        ("PGD, 50 steps", PGDConfig(**own), OWN),
-        ("PGD through\nsigmoid", PGDConfig(**own), GradientEstimator(surrogate="sigmoid")),
-        ("PGD through\nrates (RGA)", PGDConfig(**own), GradientEstimator(method="rga")),
-        ("random search\n(Square)", SquareConfig(num_queries=500), OWN),
-        ("random noise", NoiseConfig(num_draws=100), OWN),
+        ("PGD,\n10 steps", PGDConfig(iterate="any", loss="margin"), OWN),
+        ("PGD,\n50 steps", PGDConfig(**own), OWN),
+        ("PGD by\nsigmoid", PGDConfig(**own), GradientEstimator(surrogate="sigmoid")),
+        ("PGD by\nrates (RGA)", PGDConfig(**own), GradientEstimator(method="rga")),
+        ("search\n(Square)", SquareConfig(num_queries=500), OWN),
+        ("random\nnoise", NoiseConfig(num_draws=100), OWN),
     ]
-    figure = Figure(figsize=(9.6, 3.8), layout="constrained")
+    figure = Figure(figsize=(7.6, 3.8), layout="constrained")
     ax = figure.subplots()
     shown = (
         (drawing.honest, "trained through a triangle of width 1", BLUE, -0.2),
-        (drawing.narrow, f"trained through a triangle of width {NARROW}: masked", ORANGE, 0.2),
+        (drawing.narrow, f"through one of width {NARROW}: masked", ORANGE, 0.2),
     )
     total = len(drawing.labels)
     for network, label, colour, shift in shown:
@@ -234,7 +234,7 @@ def draw_masking(drawing: Drawing) -> Figure:
         ax.errorbar(places, 100 * shares, 100 * reach, fmt="none", color="black", linewidth=1)
     ax.axvspan(-0.5, 2.5, color=PALE, alpha=0.5, zorder=0)
     ax.text(1, 103, "through the network's own gradient", ha="center", color=GREY)
-    ax.set_xticks(range(len(asked)), [name for name, _, _ in asked], fontsize=9)
+    ax.set_xticks(range(len(asked)), [name for name, _, _ in asked], fontsize=8.5)
     ax.set(ylabel="% withstand", ylim=(0, 112), xlim=(-0.5, len(asked) - 0.5))
     ax.grid(visible=False, axis="x")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)

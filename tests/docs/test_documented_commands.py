@@ -82,7 +82,8 @@ def shrunk(words: list[str], folder: Path) -> list[str]:
             "model.channels": "[4, 4, 4]",
             "training.epochs": "4",
             "training.batch_size": "20",
-            "search.parameters": "{strategy.sparsity_weight: {values: [0.01, 0.05]}}",
+            "baselines": "[vanilla]",
+            "search.parameters": "{strategy.sparsity_weight: {values: [0.05]}}",
             "seeds": "1" if "seeds" not in " ".join(options) else "2",
             "evaluation.suite": str(folder / "plain.yaml"),
             "report.suite": str(folder / "exact.yaml"),
@@ -113,6 +114,7 @@ def filled(words: list[str], folder: Path) -> list[str]:
     if not found:
         return words
     names = {"FILE": found[0], "OTHER": found[1], "NETWORK": Path(found[0]).parent.name}
+    names["sr-004"] = "sr-000"  # of the one setting that a shrunk search has
     return [names.get(word, word) for word in words]
 
 
@@ -160,6 +162,9 @@ def reason(command: Command) -> str:
 def run(command: Command, folder: Path) -> list[str]:
     """What went wrong when the command was typed; nothing if all was well."""
     words = command.words
+    if re.fullmatch(r"python [\w/]+\.py", shlex.join(words)):
+        runpy.run_path(words[1], run_name="__main__")
+        return []
     if words[0] == "make":
         ours = made_by_make(words)
     else:

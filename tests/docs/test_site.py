@@ -2,7 +2,7 @@
 
 import dataclasses
 import html
-import importlib.util
+import importlib
 import re
 import subprocess
 import sys
@@ -43,16 +43,11 @@ def site(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def reference() -> ModuleType:
-    """What writes the generated pages."""
-    path = REPOSITORY / "docs" / "site" / "reference.py"
-    spec = importlib.util.spec_from_file_location("reference", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["reference"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def settings() -> Iterator[ModuleType]:
+    """What writes the pages of all keys."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(REPOSITORY / "docs" / "site"))
+        yield importlib.import_module("settings")
 
 
 def text_of(page: Path) -> str:
@@ -111,15 +106,15 @@ def test_every_block_says_what_it_is() -> None:
             assert block.language != "text" or not typed, f"{place}: commands go into ```console"
 
 
-def configs(reference: ModuleType) -> Iterator[tuple[str, type]]:
+def configs(settings: Any) -> Iterator[tuple[str, type]]:
     for page, kind in (("space", SpaceConfig), ("suites", SuiteConfig)):
-        for section in reference.sections(kind):
+        for section in settings.sections(kind):
             yield page, section.config
 
 
-def test_the_reference_has_every_key_with_its_docstring(site: Path, reference: Any) -> None:
+def test_the_reference_has_every_key_with_its_docstring(site: Path, settings: Any) -> None:
     seen = set()
-    for page, config in configs(reference):
+    for page, config in configs(settings):
         path = site / f"docs/reference/{page}.html"
         source, text = path.read_text(encoding="utf-8"), letters(text_of(path))
         for field in dataclasses.fields(config):
@@ -129,7 +124,7 @@ def test_the_reference_has_every_key_with_its_docstring(site: Path, reference: A
             kind, name = keys(config)[field.name], f"{config.__name__}.{field.name}"
             tells_apart = field.name in ("dataset", "method") and len(choices(kind)) == 1
             assert tells_apart or re.search(rf"[>.]{field.name}</span></code></dt>", source), name
-            told = reference.field_doc(config, field.name)
+            told = settings.field_doc(config, field.name)
             assert letters(told) in text, name
             nested = keys(kind) or discriminator(kind)
             assert told or nested or tells_apart, f"{name} has no docstring below it"
