@@ -17,10 +17,12 @@ link could go unmissed, although the node was long given up."""
 
 
 PRELOADED = "pipeline.adapters.ray_tune"
-"""What Ray's workers import when they start: torch and all that trials and blocks need. Ray starts a
-worker a CPU ahead, while the driver gets ready; without it a trial's first seconds go by with that.
-Tune hands a free worker to whatever trial waits for one that starts, and stops the latter, so that
-trials shorter than a start would run one after another."""
+"""What Ray's workers import when they start: torch and all that trials and blocks need.
+
+Ray starts a worker a CPU ahead, while the driver gets ready. Without it a trial's first seconds go
+by with that, and as Tune hands a free worker to whatever trial waits for one that starts, and stops
+the latter, trials shorter than a start would run one after another.
+"""
 _session: list[str] = []
 """Folder of the session that this process began or joined, the last one at the end."""
 
