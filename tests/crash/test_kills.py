@@ -55,7 +55,7 @@ PLACES = {
         "after/pipeline.publisher:Publisher.reported/1",
         f"before/{DRIVER}._audit/1",
         "before/pipeline.sweep_driver:store_audit/1",
-        "before/pipeline.sweep_driver:build_report/1",
+        "before/pipeline.sweep_driver:write_report/1",
         "after/pipeline.sweep_files:SweepFiles.end/1",
     ],
 }
