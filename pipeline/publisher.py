@@ -18,7 +18,7 @@ from pipeline.ports import Tracker
 from pipeline.records import Outcome, Showcase, SplitName, TrialRow, UsedData
 from pipeline.threats import MEASURED
 
-DIGEST = 16
+DIGEST = 12
 """Hex digits of the data's hash that a tracker shows."""
 CURVES = (
     "train_loss",

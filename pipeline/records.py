@@ -107,7 +107,7 @@ class Showcase:
 
     note: str
     """Markdown for the page of the sweep. Its links are `(network:FINGERPRINT)`, `(file:PATH)` and
-    `(image:PATH)` of what the sweep logs, `(view:)` of all trials and `(models:)`."""
+    `(image:PATH)` of what the sweep logs, `(view:)` and `(charts:)` of all trials, `(models:)`."""
     front: tuple[str, ...]
     """Fingerprints of the networks on the front."""
     models_note: str

@@ -57,6 +57,7 @@ def _note(study: Study) -> str:
     links = [
         "[Report](file:report/index.html)",
         "[trials by robust accuracy](view:)",
+        "[charts](charts:)",
         *([f"[search space](file:{quote(space)})"] if space else []),
         *(["[registered networks](models:)"] if _registered(study) else []),
     ]

@@ -112,7 +112,8 @@ class MLflowRuns:
         client.set_experiment_tag(experiment, f"mlflow.sharedViewState.{VIEW}", state)
         client.set_experiment_tag(experiment, "mlflow.experimentKind", "custom_model_development")
         note = (
-            f"[Trials by robust accuracy]({view_path(experiment)}), the view to start from; "
+            f"[Trials by robust accuracy]({view_path(experiment)}), the view to start from; their "
+            f"[charts and curves]({view_path(experiment, charts=True)}); "
             f"[the sweep]({run_path(experiment, self.sweep_run)}) with its front and its report."
         )
         client.set_experiment_tag(experiment, "mlflow.note.content", note)
@@ -245,7 +246,9 @@ class MLflowRuns:
         status = {Outcome.COMPLETE: "FINISHED", Outcome.PRUNED: "KILLED"}.get(
             ended.outcome or Outcome.FAILED, "FAILED"
         )
-        self._mlflow.set_terminated(run, status)
+        # Judged on the test split and audited, it did not end again.
+        if self._mlflow.get_run(run).info.status != status:
+            self._mlflow.set_terminated(run, status)
 
     def send_show(
         self, note: str, front: list[str], models_note: str, networks: list[dict[str, Any]]

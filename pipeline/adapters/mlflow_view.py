@@ -17,7 +17,6 @@ COLUMNS = (
     "tags.`strategy`",
     "tags.`front`",
     "tags.`audit`",
-    "tags.`outcome`",
 )
 """Of the prepared view, besides what was searched."""
 SHORT = {
@@ -27,7 +26,9 @@ SHORT = {
 """The paper's letters, under which people look for these."""
 TRAINING = "workflowType=machine_learning"
 """Else MLflow greets with its menu for language models."""
-LINK = re.compile(r"\((network|file|image|view|models):([^()\s]*)\)")
+SECTION = "trade-off"
+"""Of the prepared view's charts."""
+LINK = re.compile(r"\((network|file|image|view|charts|models):([^()\s]*)\)")
 """In a note: what stands for an address that only the tracker knows."""
 
 
@@ -72,29 +73,71 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def view(sweep_run: str, searched: Sequence[str]) -> dict[str, Any]:
-    """The state of a shared view: its columns, the trials unfolded, the most robust first.
+    """The state of a shared view: columns, trials unfolded, the most robust first; charts.
 
     Args:
         sweep_run: The sweep's run, which the others hang below.
         searched: Dotted paths of the searched parameters.
     """
-    own = [f"params.`{short_name(path)}`" for path in searched]
+    names = [short_name(path) for path in searched]
+    own = [f"params.`{name}`" for name in names]
     return {
         "orderByKey": "metrics.`robust_accuracy`",
         "orderByAsc": False,
         "selectedColumns": list(dict.fromkeys([*COLUMNS, *own])),
         "runsExpanded": {sweep_run: True},
+        "compareRunSections": [
+            {
+                "uuid": SECTION,
+                "name": "Clean against robust accuracy",
+                "display": True,
+                "isReordered": False,
+            }
+        ],
+        "compareRunCharts": [
+            {**chart, "uuid": f"{SECTION}-{number}"} for number, chart in enumerate(_charts(names))
+        ],
     }
 
 
-def view_path(experiment: str) -> str:
-    """Of the prepared view in MLflow's UI."""
-    return f"#/experiments/{experiment}/runs?viewStateShareKey={VIEW}&{TRAINING}"
+def _charts(searched: Sequence[str]) -> list[dict[str, Any]]:
+    """Trade-off on validation and test, robust accuracy over each parameter, and over all.
+
+    MLflow adds the curves of all trials below by itself.
+    """
+    clean, robust = _axis("clean_accuracy"), _axis("robust_accuracy")
+    pairs = [(clean, robust), (_axis("test_clean_accuracy"), _axis("test_robust_accuracy"))]
+    pairs += [(_axis(name, "PARAM"), robust) for name in searched]
+    charts: list[dict[str, Any]] = [
+        {"type": "SCATTER", "xaxis": across, "yaxis": up} for across, up in pairs
+    ]
+    if len(searched) > 1:
+        metrics = [clean["key"], robust["key"]]
+        lines = {"selectedParams": list(searched), "selectedMetrics": metrics, "showAllRuns": True}
+        charts.append({"type": "PARALLEL", **lines})
+    same = {
+        "runsCountToCompare": 100,
+        "metricSectionId": SECTION,
+        "deleted": False,
+        "isGenerated": False,
+    }
+    return [chart | same for chart in charts]
+
+
+def _axis(key: str, kind: str = "METRIC") -> dict[str, str]:
+    return {"key": key, "type": kind}
+
+
+def view_path(experiment: str, *, charts: bool = False) -> str:
+    """Of the prepared view in MLflow's UI: the table of trials, or their charts."""
+    mode = "&compareRunsMode=CHART" if charts else ""
+    return f"#/experiments/{experiment}/runs?viewStateShareKey={VIEW}&{TRAINING}{mode}"
 
 
 def run_path(experiment: str, run: str, file: str = "") -> str:
     """Of a run's page in MLflow's UI, or of one of its artifacts."""
-    return f"#/experiments/{experiment}/runs/{run}{f'/artifacts/{file}' if file else ''}"
+    place = f"/artifacts/{file}" if file else ""
+    return f"#/experiments/{experiment}/runs/{run}{place}?{TRAINING}"
 
 
 def model_name(sweep: str) -> str:
@@ -109,7 +152,7 @@ def linked(
 
     Args:
         text: Markdown; its links are `(network:FINGERPRINT)`, `(file:PATH)`, `(image:PATH)`,
-            `(view:)` and `(models:)`.
+            `(view:)`, `(charts:)` and `(models:)`.
         experiment: MLflow's id.
         sweep: Name.
         sweep_run: MLflow's id.
@@ -120,6 +163,7 @@ def linked(
         "file": lambda path: run_path(experiment, sweep_run, path),
         "image": lambda path: f"get-artifact?path={path}&run_uuid={sweep_run}",
         "view": lambda _: view_path(experiment),
-        "models": lambda _: f"#/models/{model_name(sweep)}",
+        "charts": lambda _: view_path(experiment, charts=True),
+        "models": lambda _: f"#/models/{model_name(sweep)}?{TRAINING}",
     }
     return LINK.sub(lambda found: f"({targets[found[1]](found[2])})", text)

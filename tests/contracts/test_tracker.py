@@ -48,7 +48,7 @@ BASELINE = dataclasses.replace(
 DATA = [
     UsedData(
         name=f"digits-{split}",
-        digest="0123456789abcdef",
+        digest="0123456789ab",
         context=context,
         note="digits",
         dtype="uint8",
@@ -165,10 +165,12 @@ def test_a_note_has_the_addresses_that_only_the_server_knows(told):
     _, _, runs, _ = told
     trial, own = runs["sr-000"].info.run_id, runs["sweep"].info.run_id
     page = f"#/experiments/{runs['sweep'].info.experiment_id}/runs"
+    menu = "workflowType=machine_learning"
     assert runs["sweep"].data.tags["mlflow.note.content"] == (
-        f"[Report]({page}/{own}/artifacts/report/index.html): [sr-000]({page}/{trial}), "
-        f"[all]({page}?viewStateShareKey=study&workflowType=machine_learning), "
-        f"[best](#/models/spikeproof-s) ![front](get-artifact?path=report/front.svg&run_uuid={own})"
+        f"[Report]({page}/{own}/artifacts/report/index.html?{menu}): "
+        f"[sr-000]({page}/{trial}?{menu}), [all]({page}?viewStateShareKey=study&{menu}), "
+        f"[best](#/models/spikeproof-s?{menu}) "
+        f"![front](get-artifact?path=report/front.svg&run_uuid={own})"
     )
 
 
@@ -178,7 +180,7 @@ def test_data_are_inputs_that_say_what_they_were_used_for(told):
     assert [len(inputs[name]) for name in ("sweep", "sr-000", "at")] == [3, 3, 0]
     met = {used.tags[0].value: used.dataset for used in inputs["sr-000"]}
     assert set(met) == {"training", "validation", "test"}
-    assert (met["test"].name, met["test"].digest) == ("digits-test", "0123456789abcdef")
+    assert (met["test"].name, met["test"].digest) == ("digits-test", "0123456789ab")
     profile = json.loads(met["test"].profile)
     assert (profile["samples"], profile["sample_shape"]) == (7, [1, 8, 8])
     spec = json.loads(met["test"].schema)["mlflow_tensorspec"]
