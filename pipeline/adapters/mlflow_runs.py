@@ -20,6 +20,7 @@ from pipeline.adapters.mlflow_view import (
     model_name,
     run_name,
     run_path,
+    shown,
     trial_parameters,
     view,
     view_path,
@@ -128,7 +129,7 @@ class MLflowRuns:
         tags: dict[str, str] | None = None,
     ) -> None:
         """One request. A metric logged twice at the same time and step stays one point."""
-        params = [Param(k, str(v)[:MAX_PARAM]) for k, v in (parameters or {}).items()]
+        params = [Param(k, shown(v)[:MAX_PARAM]) for k, v in (parameters or {}).items()]
         points = [Metric(k, v, step, step) for k, v in (metrics or {}).items() if v == v]
         labels = [RunTag(k, v) for k, v in (tags or {}).items()]
         try:

@@ -1,8 +1,11 @@
 """What MLflow's pages show of a study: names, parameters, columns, links."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from pipeline.records import TrialRow
 
@@ -59,6 +62,13 @@ def trial_parameters(row: TrialRow) -> dict[str, Any]:
     rest = {path: value for path, value in settings.items() if not path.startswith("strategy.")}
     data = {f"data.{key}": value for key, value in row.config.get("data", {}).items()}
     return named | rest | data
+
+
+def shown(value: Any) -> str:
+    """A parameter as text; numbers below 1 sort as they should, for MLflow sorts the text."""
+    if isinstance(value, float) and math.isfinite(value):
+        return np.format_float_positional(value, trim="0")
+    return str(value)
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

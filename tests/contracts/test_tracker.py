@@ -226,16 +226,25 @@ def test_a_longer_search_moves_front_and_aliases_and_leaves_those_of_others(tmp_
     }
 
 
-def test_a_failed_trial_is_shown_with_its_reason(tmp_path, file):
+def test_a_failed_trial_is_shown_with_its_reason_and_trials_sort_by_lambda(tmp_path, file):
     tracker, client = in_folder(tmp_path)
     tracker.start_sweep("s", {}, [])
+    for weight in (0.002, 0.00005, 0.1):
+        strategy = {"method": "sr", "sparsity_weight": weight}
+        config = ROW.config | {"strategy": strategy}
+        tracker.start_trial(dataclasses.replace(ROW, fingerprint=f"f{weight}", config=config))
     failed = dataclasses.replace(
         ROW, phase=Phase.TOLD, outcome=Outcome.DIVERGED, reason="loss is NaN"
     )
     tracker.finish_trial(failed, {}, [])
     assert tracker.close() == []
     experiment = client.get_experiment_by_name("s")
-    (run,) = client.search_runs([experiment.experiment_id], "tags.kind = 'trial'")
+    where, order = [experiment.experiment_id], ["params.lambda"]
+    runs = client.search_runs(
+        where, "params.method = 'sr' and attributes.status = 'RUNNING'", order_by=order
+    )
+    assert [run.data.params.get("lambda") for run in runs] == ["0.00005", "0.002", "0.1"]
+    (run,) = client.search_runs(where, "tags.reason = 'loss is NaN'")
     assert (run.info.status, run.data.tags["outcome"]) == ("FAILED", "diverged")
     assert run.data.tags["reason"] == "loss is NaN"
 
