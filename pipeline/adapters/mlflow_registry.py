@@ -80,12 +80,13 @@ def register(
 
 
 def _model(client: MlflowClient, name: str) -> RegisteredModel:
+    """Made, or found: a server with a log-in does not tell an ordinary user that there is none."""
     try:
-        return client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
         return client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        return client.get_registered_model(name)
 
 
 def _version(client: MlflowClient, name: str, run: str, network: NetworkVersion) -> str:

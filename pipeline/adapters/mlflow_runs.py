@@ -258,9 +258,15 @@ class MLflowRuns:
         self._tag_front(front)
         self._log(self.sweep_run, tags={"mlflow.note.content": self._linked(note)})
         versions = [NetworkVersion(**network) for network in networks]
-        if versions:
-            name = model_name(self._sweep)
-            register(self._mlflow, name, self._linked(models_note), versions, self._known_run)
+        name, text = model_name(self._sweep), self._linked(models_note)
+        try:
+            if versions:
+                register(self._mlflow, name, text, versions, self._known_run)
+        except MlflowException as error:
+            # The runs were taken: it is the registry that is closed to this user, and stays so.
+            if error.error_code != "PERMISSION_DENIED":
+                raise
+            self.problems.append(f"networks to register: this user may not change model {name}")
 
     def _linked(self, text: str) -> str:
         where = self.experiment_id, self._sweep, self.sweep_run
