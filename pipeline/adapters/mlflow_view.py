@@ -35,18 +35,17 @@ LINK = re.compile(r"\((network|file|image|view|charts|models):([^()\s]*)\)")
 """In a note: what stands for an address that only the tracker knows."""
 
 
-def short_name(path: str) -> str:
+def parameter_name(path: str) -> str:
     """The parameter under which MLflow has a setting."""
-    return SHORT.get(path, path.removeprefix("strategy.").removeprefix("training."))
+    return SHORT.get(path, path.removeprefix("strategy."))
 
 
 def run_name(row: TrialRow) -> str:
     """What the runs' list shows: `sr-004 lambda=0.05`."""
     values = [
-        f"{short_name(path)}={value:.3g}"
-        if isinstance(value, float)
-        else f"{short_name(path)}={value}"
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
         for path, value in row.parameters.items()
+        for name in [parameter_name(path).removeprefix("training.")]
     ]
     return " ".join([row.label, *values])
 
@@ -55,7 +54,7 @@ def trial_parameters(row: TrialRow) -> dict[str, Any]:
     """What people filter by: searched values under the paper's letters, then all settings."""
     settings = _flat({k: v for k, v in row.config.items() if k != "data"})
     named = {
-        short_name(path): value
+        parameter_name(path): value
         for path, value in settings.items()
         if path.startswith("strategy.") and value is not None
     }
@@ -89,7 +88,7 @@ def view(sweep_run: str, searched: Sequence[str]) -> dict[str, Any]:
         sweep_run: The sweep's run, which the others hang below.
         searched: Dotted paths of the searched parameters.
     """
-    names = [short_name(path) for path in searched]
+    names = [parameter_name(path) for path in searched]
     own = [f"params.`{name}`" for name in names]
     return {
         "orderByKey": "metrics.`robust_accuracy`",

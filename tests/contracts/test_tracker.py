@@ -73,7 +73,7 @@ SHOWCASE = Showcase(
 
 
 def tell_the_story(tracker, file):
-    searched = ["strategy.sparsity_weight", "training.weight_decay"]
+    searched = ["strategy.sparsity_weight", "training.epochs"]
     tracker.start_sweep("s", {"space": "s.yaml", "seed": 0}, [str(file)], searched)
     tracker.log_data("", DATA)
     for row in (ROW, BASELINE):
@@ -140,7 +140,9 @@ def test_mlflow_holds_one_run_a_sweep_and_one_child_a_trial(told):
     view = json.loads(experiment.tags["mlflow.sharedViewState.study"])
     assert "metrics.`robust_accuracy`" in view["selectedColumns"]
     assert view["selectedColumns"].count("params.`lambda`") == 1
-    assert "params.`weight_decay`" in view["selectedColumns"]
+    columns = {column.removeprefix("params.").strip("`") for column in view["selectedColumns"]}
+    assert columns & runs["sr-000"].data.params.keys() == {"lambda", "h", "training.epochs"}
+    assert [chart["type"] for chart in view["compareRunCharts"]] == [*["SCATTER"] * 4, "PARALLEL"]
     page = f"#/experiments/{experiment.experiment_id}/runs?viewStateShareKey=study"
     assert tracker.page == f"http://127.0.0.1:5000/{page}&workflowType=machine_learning"
     assert page in experiment.tags["mlflow.note.content"]
