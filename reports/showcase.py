@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from pipeline.records import BASELINE_ALIAS, NetworkVersion, Showcase, SplitName
-from reports.headline import headline
+from reports.ending import front_table, sentences
 from reports.parameters import number, value_of
 from reports.study import Study, TrialResult
 from reports.wording import NBSP, percent, radius, setting, short_method, with_interval
 
-MAX_ROWS = 15
-"""Of the note's table: MLflow takes 8000 characters."""
 CHOSEN, KNEE = "chosen", "knee"
-_DASH = "–"
 
 
 def showcase(study: Study) -> Showcase:
@@ -61,55 +58,24 @@ def _note(study: Study) -> str:
         *([f"[search space](file:{quote(space)})"] if space else []),
         *(["[registered networks](models:)"] if _registered(study) else []),
     ]
-    parts = [", ".join(links), " ".join(headline(study))]
-    rows = _rows(study)
+    parts = [", ".join(links), " ".join(sentences(study))]
+    rows = front_table(study)
     if rows:
-        parts += [_table(study, rows[:MAX_ROWS])]
-        if len(rows) > MAX_ROWS:
-            parts += [f"{len(rows) - MAX_ROWS} more are in the report."]
+        parts += [_table(study, rows)]
         parts += ["![Clean against robust accuracy](image:report/figures/front.svg)"]
     return "\n\n".join(parts) + "\n"
 
 
-def _rows(study: Study) -> list[TrialResult]:
-    """Front, baselines and the chosen setting, the most robust first."""
-    chosen = [study.best] if study.best else []
-    baselines = [trial for trial in study.judged if trial.row.role == "baseline"]
-    unique = {trial.row.fingerprint: trial for trial in (*study.front, *baselines, *chosen)}
-
-    def robust(trial: TrialResult) -> float:
-        point = trial.point(SplitName.VALIDATION)
-        return -point[1] if point else 0.0
-
-    return sorted(unique.values(), key=robust)
-
-
-def _table(study: Study, rows: Sequence[TrialResult]) -> str:
-    tested = study.reporting_split == SplitName.TEST
-    heads = ["Network", *(p.symbol for p in study.parameters), "clean, validation"]
-    heads += ["robust", *(["clean, test", "robust"] if tested else []), "audit", ""]
-    lines = [heads, ["---"] * len(heads)]
-    for trial in rows:
-        cells = [f"[{trial.row.label}](network:{trial.row.fingerprint})"]
-        for parameter in study.parameters:
-            value = value_of(trial.row, parameter.path)
-            cells.append(_DASH if value is None else number(value))
-        for split in (SplitName.VALIDATION, *([SplitName.TEST] if tested else [])):
-            for accuracy in (trial.clean(split), trial.robust(split)):
-                cells.append(percent(accuracy.value) if accuracy else _DASH)
-        cells += [trial.audit.status if trial.audit else _DASH, ", ".join(_places(study, trial))]
-        lines.append(cells)
+def _table(study: Study, rows: Sequence[tuple[str, ...]]) -> str:
+    """Markdown; networks lead to their runs."""
+    runs = {trial.row.label: trial.row.fingerprint for trial in study.trials}
+    titles, *rest = rows
+    lines = [titles, ("---",) * len(titles)]
+    for name, *cells in rest:
+        lines.append((f"[{name}](network:{runs[name]})" if name in runs else name, *cells))
     # MLflow's tables have no margins of their own.
-    padded = [[f"{cell}{NBSP * 3}" if cell != "---" else cell for cell in line] for line in lines]
+    padded = [[cell if cell == "---" else cell + NBSP * 3 for cell in line] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in padded)
-
-
-def _places(study: Study, trial: TrialResult) -> list[str]:
-    """What a network is in its study."""
-    found = {"chosen": study.best, "knee": study.knee}
-    places = [name for name, named in found.items() if named is trial]
-    places += ["front"] if trial in study.front else []
-    return [*places, *(["baseline"] if trial.row.role == "baseline" else [])]
 
 
 def _tags(study: Study, trial: TrialResult) -> dict[str, str]:
@@ -160,9 +126,9 @@ def _description(study: Study, trial: TrialResult, aliases: Sequence[str]) -> st
     ]
     if CHOSEN in aliases:
         floor = "" if study.floor is None else f" with at least {percent(study.floor)} clean"
-        sentences.append(f"Chosen: the most robust of what was searched{floor}, on validation.")
+        sentences.append(f"Chosen: the most robust of the search{floor}, on validation.")
     if KNEE in aliases:
-        sentences.append("Knee: where the front bends most, on validation.")
+        sentences.append("Knee: the best trade-off of the front, on validation.")
     if trial.audit:
         sentences.append(f"Trust audit: {trial.audit.status}.")
     return " ".join(sentences)
@@ -171,6 +137,6 @@ def _description(study: Study, trial: TrialResult, aliases: Sequence[str]) -> st
 def _models_note(study: Study) -> str:
     return (
         f"Networks of the sweep [{study.name}](file:report/index.html): its baselines, the chosen "
-        "setting (the most robust of what was searched), and the knee of its front. Networks whose "
-        "trust audit failed are left out. A version holds checkpoint and configuration."
+        "setting (the most robust of the search), and the knee of its front (the best trade-off). "
+        "What fails the trust audit is left out. A version holds checkpoint and configuration."
     )

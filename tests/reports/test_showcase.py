@@ -5,8 +5,9 @@ from stores import LAMBDA, trial, write_audit, write_sweep, write_uniform
 
 from pipeline.data import DigitsConfig, load_dataset
 from pipeline.publisher import used_data
+from reports.ending import MOST
 from reports.queries import load_study
-from reports.showcase import MAX_ROWS, showcase
+from reports.showcase import showcase
 
 
 def shown(store):
@@ -37,7 +38,7 @@ def test_baselines_and_chosen_setting_are_registered(study_store):
         "judged": "test, n=10, suite full, epsilon 8/255",
         "fingerprint": "sr-20000",
     }
-    assert "the most robust of what was searched with at least 50.0" in chosen.description
+    assert "the most robust of the search with at least 50.0" in chosen.description
 
 
 def test_what_the_audit_failed_is_not_registered(study_store):
@@ -72,7 +73,7 @@ def test_the_note_has_front_baselines_and_links(study_store):
         "[at](network:at0000)",
         "[vanilla](network:vanilla0000)",
     ]
-    assert "| 0.1 | 0.02 | 80.0% | 70.0% | 80.0% | 70.0% | – | chosen, front |" in table[2]
+    assert "| 80.0 (49.0–94.3) | 70.0 (39.7–89.2) |" in table[2]
     assert "image:report/figures/front.svg" in found.note
 
 
@@ -92,11 +93,11 @@ def test_the_note_of_a_long_front_fits_into_a_tag(tmp_path):
     for i, label in enumerate(labels):
         write_uniform(tmp_path, label, 50 - i, i, total=50)
     note = shown(tmp_path).note
-    assert len(shown(tmp_path).front) > MAX_ROWS
-    assert "more are in the report" in note
+    assert len(shown(tmp_path).front) > MOST
+    assert f"and {len(shown(tmp_path).front) - MOST} more" in note
     assert "(file:a%20space%20%281%29.yaml)" in note
     # With the addresses that the tracker puts in.
-    assert len(note) + MAX_ROWS * 80 < 8000
+    assert len(note) + MOST * 100 < 8000
 
 
 def test_data_are_counted_by_class_and_hashed_as_the_verdicts_are():
