@@ -47,7 +47,7 @@ paper-tiny: $(READY)
 
 ui: $(READY)
 	@echo 'MLflow: http://127.0.0.1:5000 (Ctrl-C ends it)'
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server \
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server \
 		--backend-store-uri sqlite:///$(abspath $(STORE))/mlflow.db \
 		--default-artifact-root file://$(abspath $(STORE))/artifacts \
 		--host 127.0.0.1 --port 5000 --workers 1

@@ -120,18 +120,18 @@ def _description(study: Study, trial: TrialResult, aliases: Sequence[str]) -> st
     own = setting(trial, study.parameters) if trial.row.role != "baseline" else ""
     what = f"{trial.row.label}: {short_method(trial.row.method)}{f', {own}' if own else ''}."
     clean, robust = with_interval(trial.clean(split)), with_interval(trial.robust(split))
-    sentences = [
+    parts = [
         what,
         f"{clean} on clean {split} images, {robust} attacked ({_judged(study, trial, split)}).",
     ]
     if CHOSEN in aliases:
         floor = "" if study.floor is None else f" with at least {percent(study.floor)} clean"
-        sentences.append(f"Chosen: the most robust of the search{floor}, on validation.")
+        parts.append(f"Chosen: the most robust of the search{floor}, on validation.")
     if KNEE in aliases:
-        sentences.append("Knee: the best trade-off of the front, on validation.")
+        parts.append("Knee: the best trade-off of the front, on validation.")
     if trial.audit:
-        sentences.append(f"Trust audit: {trial.audit.status}.")
-    return " ".join(sentences)
+        parts.append(f"Trust audit: {trial.audit.status}.")
+    return " ".join(parts)
 
 
 def _models_note(study: Study) -> str:
