@@ -33,7 +33,13 @@ NAVIGATION = {
         "docs/export",
     ],
     "Methods": ["docs/attacks", "docs/events", "docs/exact", "docs/paper", "docs/results"],
-    "Running it": ["docs/operations", "docs/performance", "docs/scaling", "docs/errors"],
+    "Running it": [
+        "docs/browsing",
+        "docs/operations",
+        "docs/performance",
+        "docs/scaling",
+        "docs/errors",
+    ],
     "Reference": [
         "docs/reference/space",
         "docs/reference/suites",

@@ -9,7 +9,7 @@ from torch import nn
 from pipeline.data import Split
 from pipeline.evaluation import EvaluationTask
 from pipeline.ports import Finished
-from pipeline.records import Block, BlockKey, TrialRow
+from pipeline.records import Block, BlockKey, Showcase, TrialRow, UsedData
 from pipeline.worker import run_task
 
 
@@ -83,10 +83,20 @@ class MemoryTracker:
     def __init__(self) -> None:
         self.sweep: dict[str, Any] = {}
         self.trials: dict[str, dict[str, Any]] = {}
+        self.data: dict[str, dict[str, UsedData]] = {}
+        """By fingerprint, and by context; the sweep's own under an empty fingerprint."""
+        self.showcase: Showcase | None = None
 
-    def start_sweep(self, name: str, parameters: dict[str, Any], files: Sequence[str]) -> None:
+    def start_sweep(
+        self,
+        name: str,
+        parameters: dict[str, Any],
+        files: Sequence[str],
+        searched: Sequence[str] = (),
+    ) -> None:
         """Remember the sweep."""
         self.sweep = {"name": name, "parameters": parameters, "artifacts": set(files)}
+        self.sweep["searched"] = list(searched)
 
     def start_trial(self, row: TrialRow) -> None:
         """Remember the trial once."""
@@ -96,18 +106,28 @@ class MemoryTracker:
         """Remember a point of the curves."""
         self.trials[fingerprint]["epochs"][epoch] = dict(metrics)
 
+    def log_data(self, fingerprint: str, used: Sequence[UsedData]) -> None:
+        """Remember the data."""
+        known = self.data.setdefault(fingerprint, {})
+        known.update({split.context: split for split in used})
+
     def finish_trial(
         self,
         row: TrialRow,
         metrics: dict[str, float],
         artifacts: Iterable[str],
         tags: Mapping[str, str] | None = None,
+        network: Iterable[str] = (),
     ) -> None:
         """Remember the outcome."""
         self.start_trial(row)
-        self.trials[row.fingerprint] |= {"row": row, "artifacts": set(artifacts)}
+        self.trials[row.fingerprint] |= {"row": row, "artifacts": {*artifacts, *network}}
         self.trials[row.fingerprint]["metrics"] |= metrics
         self.trials[row.fingerprint].setdefault("tags", {}).update(tags or {})
+
+    def show(self, showcase: Showcase) -> None:
+        """Remember what the study adds."""
+        self.showcase = showcase
 
     def finish_sweep(
         self, metrics: dict[str, float], artifacts: Iterable[str], *, complete: bool

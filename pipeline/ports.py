@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pipeline.evaluation import EvaluationTask
-from pipeline.records import Block, BlockKey, TrialRow
+from pipeline.records import Block, BlockKey, Showcase, TrialRow, UsedData
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +73,21 @@ class Tracker(Protocol):
     arguments and changes nothing the second time. `close` delivers what is still to be sent.
     """
 
-    def start_sweep(self, name: str, parameters: dict[str, Any], files: Sequence[str]) -> None:
-        """Open or find the sweep's run; files are logged with it."""
+    def start_sweep(
+        self,
+        name: str,
+        parameters: dict[str, Any],
+        files: Sequence[str],
+        searched: Sequence[str] = (),
+    ) -> None:
+        """Open or find the sweep's run; files are logged with it.
+
+        Args:
+            name: Of the sweep.
+            parameters: What is shown of it.
+            files: That describe it.
+            searched: Dotted paths of the searched parameters.
+        """
         ...
 
     def start_trial(self, row: TrialRow) -> None:
@@ -85,14 +98,31 @@ class Tracker(Protocol):
         """A point of the trial's training curves."""
         ...
 
+    def log_data(self, fingerprint: str, used: Sequence[UsedData]) -> None:
+        """Data that a trial's network has met, or, without a fingerprint, that the sweep uses."""
+        ...
+
     def finish_trial(
         self,
         row: TrialRow,
         metrics: dict[str, float],
         artifacts: Iterable[str],
         tags: Mapping[str, str] | None = None,
+        network: Iterable[str] = (),
     ) -> None:
-        """Final metrics, outcome, files and further tags of a trial."""
+        """Final metrics, outcome, files and further tags of a trial.
+
+        Args:
+            row: As it was told.
+            metrics: By name.
+            artifacts: Files.
+            tags: Besides those that follow from the row.
+            network: Files that are the network itself, kept together.
+        """
+        ...
+
+    def show(self, showcase: Showcase) -> None:
+        """What the finished study adds: its note, its front, and the networks to register."""
         ...
 
     def finish_sweep(

@@ -71,6 +71,56 @@ class TrialRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UsedData:
+    """A split of a data set, and what it is used for."""
+
+    name: str
+    """Of data set and split, such as `digits-test`."""
+    digest: str
+    """Beginning of the data's SHA-256, over all splits; rows of verdicts carry the whole."""
+    context: str
+    """`training`, `validation` or `test`."""
+    note: str
+    """One plain sentence on what the data is."""
+    dtype: str
+    sample_shape: tuple[int, ...]
+    """(C, H, W) of images, (T, 2, H, W) of event frames."""
+    class_counts: tuple[int, ...]
+    """Samples of each class."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkVersion:
+    """A network that people may want to find again by what it is, not by its run."""
+
+    fingerprint: str
+    aliases: tuple[str, ...]
+    """`chosen`, `knee`, or BASELINE_ALIAS and a strategy's label."""
+    tags: dict[str, str]
+    description: str
+    """Markdown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Showcase:
+    """What a finished study adds to what the tracker knows of its trials."""
+
+    note: str
+    """Markdown for the page of the sweep. Its links are `(network:FINGERPRINT)`, `(file:PATH)` and
+    `(image:PATH)` of what the sweep logs, `(view:)` and `(charts:)` of all trials, `(models:)`."""
+    front: tuple[str, ...]
+    """Fingerprints of the networks on the front."""
+    models_note: str
+    """Markdown: which networks are registered."""
+    networks: tuple[NetworkVersion, ...]
+    """To be registered."""
+
+
+BASELINE_ALIAS = "baseline-"
+"""Before a user's own label: alone it might be a name that is taken or reserved."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class BlockKey:
     """Names a stored block: what was evaluated, on which samples, by what."""
 

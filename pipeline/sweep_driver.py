@@ -34,6 +34,7 @@ from pipeline.sweep_files import SweepFiles
 from pipeline.sweep_status import AUDIT, REPORT, SEARCH, Meter
 from reports.build_run import write_report
 from reports.queries import load_study
+from reports.showcase import showcase
 from reports.study import Study
 
 
@@ -61,7 +62,7 @@ class Driver:
         self.selection, self.reporting = judgements(space, dataset, store)
         self.audit = audit_judgement(space, dataset, store)
         self.blocks = ParquetStore(store, damaged=lambda text: self._say(text, "yellow"))
-        self.publisher = Publisher(tracker, self.blocks)
+        self.publisher = Publisher(tracker, self.blocks, dataset, files.facts["data_hash"])
         # The arrays once per node: workers map them from Ray's object store.
         self.splits = share_data(
             {
@@ -147,7 +148,9 @@ class Driver:
             self.unfinished.append("no trial was trained and evaluated; see the reasons above")
         self.files.end(self.ledger.rows, complete=not self.unfinished)
         study = load_study(self.store, self.files.folder.name)
-        return write_report(study, self.store), study
+        page = write_report(study, self.store)
+        self.publisher.concluded(showcase(study))
+        return page, study
 
     def close(self, *, complete: bool, artifacts: Sequence[Path] = ()) -> None:
         """Stop evaluating, write down how far things are, deliver what the tracker waits for."""

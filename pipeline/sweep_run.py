@@ -167,7 +167,12 @@ def _work(
             environment=environment,
         )
         tracker = open_tracker(local_folder(store), name, files.local / "mlflow.spool")
-        tracker.start_sweep(name, _parameters(files.facts), [str(path) for path in described])
+        tracker.start_sweep(
+            name,
+            _parameters(files.facts),
+            [str(path) for path in described],
+            searched=list(files.facts["parameters"]),
+        )
         driver = Driver(space, dataset, store, files, ledger, tracker, share, resources, console)
         try:
             with SweepView(console, driver.meter.status):

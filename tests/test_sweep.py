@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -92,9 +93,38 @@ def test_the_study_in_the_database_and_mlflow_tell_the_same(done):
         told = trials[label]["metrics"]
         assert run.data.metrics["robust_accuracy"] == told["robust_accuracy"]
         files = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
-        assert {"checkpoint.safetensors", "config.json", "verdicts-validation.parquet"} <= files
+        assert {"network", "epochs.jsonl", "verdicts-validation.parquet"} <= files
         assert run.info.status == "FINISHED"
+        met = {used.dataset.name: used.dataset.digest for used in run.inputs.dataset_inputs}
+        judged = "test_robust_accuracy" in run.data.metrics
+        assert met.keys() == {"digits-train", "digits-validation", *["digits-test"] * judged}
+        facts = json.loads((store / "sweeps/tiny/sweep.json").read_text())
+        assert all(facts["data_hash"].startswith(digest) for digest in met.values())
     assert "test_robust_accuracy" in children["vanilla"].data.metrics
+
+
+def test_mlflow_shows_the_front_and_has_its_networks_registered(done):
+    """What is registered can be fetched and judged; the page names the runs of the front."""
+    uri = f"sqlite:///{done / 'store' / 'mlflow.db'}"
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    (sweep,) = client.search_runs([experiment], "tags.kind = 'sweep'")
+    note = sweep.data.tags["mlflow.note.content"]
+    front = client.search_runs([experiment], "tags.front = 'true'")
+    assert front
+    for run in front:
+        label = run.data.tags["label"]
+        assert f"[{label}](#/experiments/{experiment}/runs/{run.info.run_id}?" in note
+    figure = re.search(r"!\[.*\]\(get-artifact\?path=(\S+)&run_uuid=", note)
+    assert figure[1] in [item.path for item in client.list_artifacts(
+        sweep.info.run_id, "report/figures")]  # fmt: skip
+    for alias in ("chosen", "baseline-vanilla"):
+        version = client.get_model_version_by_alias("spikeproof-tiny", alias)
+        assert version.source == f"runs:/{version.run_id}/network"
+        network = Path(client.download_artifacts(version.run_id, "network", str(done)))
+        own = done / "store" / "trials" / version.tags["fingerprint"]
+        for name in ("checkpoint.safetensors", "config.json"):
+            assert (network / name).read_bytes() == (own / name).read_bytes()
 
 
 def test_one_worker_and_two_give_identical_rows(done, tmp_path, ray_session):

@@ -55,7 +55,7 @@ PLACES = {
         "after/pipeline.publisher:Publisher.reported/1",
         f"before/{DRIVER}._audit/1",
         "before/pipeline.sweep_driver:store_audit/1",
-        "before/pipeline.sweep_driver:build_report/1",
+        "before/pipeline.sweep_driver:write_report/1",
         "after/pipeline.sweep_files:SweepFiles.end/1",
     ],
 }
@@ -134,7 +134,12 @@ def tracked(store: Path):
             if name in TIMES:  # of each interrupted run the sweep's run has one
                 metrics[name] = [(0, None)]
         files = sorted(artifact.path for artifact in client.list_artifacts(item.info.run_id))
-        found[item.info.run_name] = (item.info.status, item.data.params, tags, metrics, files)
+        data = sorted(used.dataset.name for used in item.inputs.dataset_inputs)
+        found[item.info.run_name] = (item.info.status, item.data.params, tags, metrics, files, data)
+    for version in client.search_model_versions("name = 'spikeproof-tiny'"):
+        known = client.get_model_version(version.name, version.version)
+        name = f"version {version.version}"
+        found[name] = (sorted(known.aliases), known.tags, known.description)
     return found
 
 
@@ -148,6 +153,7 @@ def equal(broken: Path, whole: Path) -> None:
     for name in names:
         assert (broken / name).read_bytes() == (whole / name).read_bytes()
     left, right = tracked(broken), tracked(whole)
+    assert "version 2" in right
     assert left.keys() == right.keys()
     for name in right:
         assert left[name] == right[name], name

@@ -40,7 +40,8 @@ ELSEWHERE = {
     r"python -m benchmarks\.|benchmarks/": "measures for minutes to hours",
     r"make test$": "runs this very test",
     r"make docs$": "tests/docs/test_site.py builds the site",
-    r"make ui|mlflow |optuna-dashboard ": "a server, which runs until Ctrl-C",
+    r"make ui|make dashboard|mlflow ": "a server, which runs until Ctrl-C, or what asks it",
+    r"python -m .* chosen/checkpoint": "what that server gave; tests/test_sweep.py fetches it",
     r"python -m pipeline\.sweep .*s3://": "needs an object store: tests/test_object_store.py",
     r"python -m pipeline\.sweep .*--space search_spaces/(?!lambda\.yaml)": "other spaces are "
     "planned, here and in tests/test_commands.py; their kinds are swept in tests/test_sweep*.py",
