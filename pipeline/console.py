@@ -22,7 +22,7 @@ class Progress:
     def __init__(self) -> None:
         # Piped to a file, rich would fold lines at 80 columns.
         width = None if sys.stdout.isatty() else 200
-        self._console = Console(highlight=False, soft_wrap=True, width=width)
+        self.console = Console(highlight=False, soft_wrap=True, width=width)
         self._started = time.perf_counter()
 
     def line(self, text: str, style: str = "") -> None:
@@ -30,11 +30,11 @@ class Progress:
         minutes, seconds = divmod(int(time.perf_counter() - self._started), 60)
         stamp = f"[dim]{minutes:3d}:{seconds:02d}[/dim]  "
         body = escape(printable(text))
-        self._console.print(stamp + (f"[{style}]{body}[/{style}]" if style else body))
+        self.console.print(stamp + (f"[{style}]{body}[/{style}]" if style else body))
 
     def plain(self, text: str) -> None:
         """Print a line alone."""
-        self._console.print(printable(text), markup=False)
+        self.console.print(printable(text), markup=False)
 
     def columns(self, cells: Sequence[str], widths: Sequence[int], style: str = "") -> None:
         """Print one row; the last cell takes the rest of the line and is folded within it.
@@ -49,7 +49,7 @@ class Progress:
             row.add_column(width=width)
         row.add_column(overflow="fold", ratio=1)
         row.add_row(Text(cells[0], style=style), *(Text(printable(cell)) for cell in cells[1:]))
-        self._console.print(row, soft_wrap=False)
+        self.console.print(row, soft_wrap=False)
 
 
 def printable(text: str) -> str:

@@ -34,7 +34,8 @@ def _git(folder: Path, *arguments: str) -> str:
     return result.stdout.strip()
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The CPU's name."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -55,7 +56,7 @@ def describe(device: torch.device, num_cpus: float, gpus: list[str]) -> dict[str
         "python": platform.python_version(),
         **{name: version(name) for name in ENGINES},
         "platform": platform.platform(),
-        "cpu": _processor(),
+        "cpu": processor(),
         "num_cpus": int(num_cpus),
         "gpus": gpus,
         "device": str(device),

@@ -11,7 +11,7 @@ from pipeline.config import SpaceConfig
 from pipeline.config_types import NAME_PATTERN
 from pipeline.console import STORE, parse, run_command
 from pipeline.errors import ConfigError
-from pipeline.plan import describe_plan
+from pipeline.plan_run import show, within_budget
 from pipeline.scale import expanded, scaled
 from pipeline.search.rules import RULES
 
@@ -43,7 +43,21 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--trials", type=int, help="trials besides the baselines")
     result.add_argument("--seed", type=int, help="instead of the space's")
     result.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
-    result.add_argument("--plan", action="store_true", help="print what would run, and stop")
+    result.add_argument(
+        "--plan",
+        action="store_true",
+        help="try a few steps, print what the sweep would take, and stop",
+    )
+    result.add_argument(
+        "--budget-hours",
+        type=float,
+        metavar="H",
+        help="CPU-hours, or GPU-hours where GPUs are used, that the sweep may take as planned; a "
+        "larger one is refused",
+    )
+    result.add_argument(
+        "--trim", action="store_true", help="run as many searched trials as the budget allows"
+    )
     result.add_argument("--resume", action="store_true", help="continue the sweep of this name")
     result.add_argument("--address", help="of a running Ray cluster; by default one is started")
     result.add_argument("--version", action="version", version=f"spikeproof {__version__}")
@@ -103,10 +117,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
             spaces.append((file, space, name))
         if options.plan:
-            for _, space, _ in spaces:
-                for line in describe_plan(space, options.store):
-                    sys.stdout.write(line + "\n")
-            return 0
+            return show(spaces, options.store, address=options.address, budget=options.budget_hours)
+        if options.budget_hours is not None:
+            trials = within_budget(spaces, options.store, options.budget_hours, trim=options.trim)
+            if trials is not None:
+                overrides.append(f"search.num_trials={trials}")
+                spaces = [(file, read_space(file, overrides), name) for file, _, name in spaces]
         # Imported here: the engines take seconds, and a wrong space should be told at once.
         sys.stdout.write(f"{options.space} is fine; loading Ray, Optuna and MLflow\n")
         sys.stdout.flush()
