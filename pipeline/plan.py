@@ -1,6 +1,7 @@
 """What a sweep would take, before it is paid for: how many networks, and what each costs."""
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,13 +29,13 @@ ASSUMED_FATES = {case: Fate(clean=1.0, robust=case.value) for case in Case}
 # What a sweep takes besides steps; docs/planning.md says how it was measured.
 START_S = 8.0
 """From the command to the first trial: imports, Ray, a worker."""
-END_S = 8.0
+END_S = 10.0
 """The report's page, and what MLflow still has to take."""
-WORKER_S = 3.5
+WORKER_S = 2.5
 """CPU seconds of a worker's start."""
-BLOCK_S = 0.08
+BLOCK_S = 0.1
 """CPU seconds of a block besides its computation."""
-EPOCH_S = 0.06
+EPOCH_S = 0.1
 """CPU seconds of an epoch besides: its report and its checkpoint."""
 BLOCK_BYTES = 10_000
 NETWORK_BYTES = 150_000
@@ -125,7 +126,7 @@ class Planner:
         front = front_size(case, round(finish), len(search.objectives))
         settings = len(baselines) + (finish if report.trials == "all" else front)
         known = [*baselines, *alive]
-        phases = self._trainings(case, baselines, 1.0) + self._trainings(case, alive, epochs)
+        phases = self._trainings(case, baselines, alive, epochs)
         phases.append(self._judging(case, "evaluation", len(baselines) + finish, known))
         if seeds > 1:
             phases.append(self._replicates(case, settings * (seeds - 1)))
@@ -167,25 +168,31 @@ class Planner:
         spent += left * (epochs - before)
         return left, spent / max(count * epochs, 1)
 
-    def _trainings(self, case: Case, rows: Sequence[TrialRow], share: float) -> list[Phase]:
-        """What is left to train of these networks, a phase a strategy, as a share of all epochs."""
-        epochs, phases = self.space.training.epochs, []
-        for label in dict.fromkeys(row.strategy for row in rows):
-            done = [self.stored.epochs(row.fingerprint) for row in rows if row.strategy == label]
-            left = [1.0 - min(number / epochs, 1.0) for number in done]
-            count, one_s = sum(1 for part in left if part), self._training_s(case, label)
-            phases.append(
-                Phase(
-                    stage="search",
-                    name=f"training {label}",
-                    count=count,
-                    each=self._steps(label),
-                    work_s=sum(left) * share * one_s * self.target.worker("trial", case),
-                    longest_s=one_s if count else 0.0,
-                    bytes=count * self._network_bytes,
-                )
+    def _trainings(
+        self, case: Case, baselines: Sequence[TrialRow], searched: Sequence[TrialRow], share: float
+    ) -> list[Phase]:
+        """What is left to train, a phase a strategy; of searched networks a share of the epochs."""
+        epochs = self.space.training.epochs
+        counts: dict[str, int] = defaultdict(int)
+        wholes: dict[str, float] = defaultdict(float)
+        for row, part in [*((row, 1.0) for row in baselines), *((row, share) for row in searched)]:
+            left = 1.0 - min(self.stored.epochs(row.fingerprint) / epochs, 1.0)
+            counts[row.strategy] += left > 0
+            wholes[row.strategy] += left * part
+        return [
+            Phase(
+                stage="search",
+                name=f"training {label}",
+                count=count,
+                each=self._steps(label),
+                work_s=wholes[label]
+                * self._training_s(case, label)
+                * self.target.worker("trial", case),
+                longest_s=self._training_s(case, label) if count else 0.0,
+                bytes=count * self._network_bytes,
             )
-        return phases
+            for label, count in counts.items()
+        ]
 
     def _training_s(self, case: Case, label: str) -> float:
         """Seconds of one training."""
@@ -194,7 +201,7 @@ class Planner:
         epochs, halving = self.space.training.epochs, self.space.search.halving
         look_s = 0.0
         if halving is not None:
-            step = self.costs.suites[0].step(("pgd", "own", "")).seconds(halving.num_samples)
+            step = self.costs.suites[0].step(("gradient", "own", "")).seconds(halving.num_samples)
             look_s = len(halving.looks(epochs)) * halving.num_steps * step
         steps_s = case.of(self.costs.trainings_s[label]) * _spread(case)
         return steps_s + epochs * EPOCH_S + look_s

@@ -1,5 +1,6 @@
 """`--plan` and `--budget-hours`: plans spaces, prints what they take, holds it against a budget."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -71,6 +72,20 @@ class SpacePlan:
             middle = (least + most + 1) // 2
             least, most = (middle, most) if self.hours(middle) <= budget else (least, middle - 1)
         return least
+
+
+def check_budget(budget: float | None, *, trim: bool, num_spaces: int) -> None:
+    """Refuse options that make no sense.
+
+    Raises:
+        ConfigError: They do not.
+    """
+    if budget is not None and not 0 < budget < math.inf:
+        raise ConfigError(f"--budget-hours: expected hours above 0, got {budget:g}")
+    if trim and budget is None:
+        raise ConfigError("--trim: is for --budget-hours H, which is missing")
+    if trim and num_spaces > 1:
+        raise ConfigError(f"--trim: takes one space, got a folder of {num_spaces}")
 
 
 def show(spaces: Spaces, store: StorePath, *, address: str | None, budget: float | None) -> int:
@@ -178,24 +193,21 @@ def _table(plan: SpacePlan) -> Table:
     for title in (f"{plan.unit} time", "between") if timed else ():
         table.add_column(title)
 
-    def row(name: str, count: str, each: str, *numbers: float) -> None:
-        least, middle, most = (duration(number) for number in numbers)
-        cells = [name, count, each, *([middle, f"{least} and {most}"] if timed else [])]
-        table.add_row(*(Text(printable(cell)) for cell in cells))
+    def row(name: str, count: str, each: str, numbers: Sequence[float] = ()) -> None:
+        times = [duration(number) for number in numbers if timed]
+        cells = [name, count, each, *times[1:2], " and ".join(times[::2])]
+        table.add_row(*(Text(printable(cell)) for cell in cells[: len(table.columns)]))
 
     ends = [{phase.name: phase for phase in end.phases} for end in (low, high)]
     for phase in about.phases:
         least, most = (end.get(phase.name, phase) for end in ends)
         numbers = least.work_s, phase.work_s, most.work_s
-        row(phase.name, _count(least, phase, most), phase.each, *numbers)
-    if timed:
-        row("in all", "", "", low.work_s, about.work_s, high.work_s)
-        for times in TIMES:
-            slots = f"{times * about.slots:g} {plan.unit}s" + (", as here" if times == 1 else "")
-            row(
-                "", "", f"wall-clock on {slots}", *(one.wall_s(times) for one in (low, about, high))
-            )
-    row("", "", f"disk: about {_size(about.bytes)}, at most {_size(high.bytes)}", 0, 0, 0)
+        row(phase.name, _count(least, phase, most), phase.each, numbers)
+    row("in all", "", "", [plan.plans[case].work_s for case in Case])
+    for times in TIMES if timed else ():
+        slots = f"{times * about.slots:g} {plan.unit}s" + (", as here" if times == 1 else "")
+        row("", "", f"wall-clock on {slots}", [one.wall_s(times) for one in (low, about, high)])
+    row("", "", f"disk: about {_size(about.bytes)}, at most {_size(high.bytes)}")
     return table
 
 

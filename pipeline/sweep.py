@@ -11,7 +11,7 @@ from pipeline.config import SpaceConfig
 from pipeline.config_types import NAME_PATTERN
 from pipeline.console import STORE, parse, run_command
 from pipeline.errors import ConfigError
-from pipeline.plan_run import show, within_budget
+from pipeline.plan_run import check_budget, show, within_budget
 from pipeline.scale import expanded, scaled
 from pipeline.search.rules import RULES
 
@@ -104,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def run() -> int:
         files = space_files(options.space)
+        check_budget(options.budget_hours, trim=options.trim, num_spaces=len(files))
         if options.name is not None and len(files) > 1:
             raise ConfigError("--name: a folder holds several sweeps, each with its space's name")
         # All of them first: a mistake in the last one is told before the first one runs.
