@@ -219,15 +219,16 @@ class _Bench:
 
     def step(self, member: Member) -> Rate:
         """Of a step of the member's attack: what a few of them take more than none."""
-        assert member.attack is not None
+        attack = member.attack
+        assert attack is not None
         plain = replace(member, source=None, judge="plain", judge_draws=1, eot_draws=1)
 
         def seconds(count: int) -> float:
             # So many that they outweigh what the judge takes, where that is short.
             steps = max(1, min(int(SLOW_S / 10 / self._plain.seconds(count)), 10))
-            attack = shortened(member.attack, steps)
-            more = self._seconds(replace(plain, attack=attack), count) - self._plain.seconds(count)
-            return max(more, 0.0) / num_steps(attack)
+            asked = replace(plain, attack=shortened(attack, steps))
+            more = self._seconds(asked, count) - self._plain.seconds(count)
+            return max(more, 0.0) / num_steps(asked.attack)
 
         few, many = ((n, seconds(n)) for n in (self._few, self._many))
         return Rate.through(few, many)

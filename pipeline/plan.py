@@ -295,19 +295,18 @@ def _spread(case: Case) -> float:
 
 
 def _ends(space: SpaceConfig, label: str) -> list[TrialConfig]:
-    """The strategy's trials whose searched settings are the least and the most, if costs differ.
+    """A trial of the strategy; of its least and its most setting where these may cost otherwise.
 
-    Numbers that are not whole, such as weights and rates, change no cost.
+    Settings that are not whole numbers, such as weights and rates, change no cost.
     """
-    searched = space.search.parameters.items() if label in space.search.strategies else ()
-    used = {path: parameter for path, parameter in searched if applies(space, label, path)}
+    searched = space.search.parameters if label in space.search.strategies else {}
+    used = {path: p.examples() for path, p in searched.items() if applies(space, label, path)}
     least, most = {}, {}
-    for path, parameter in used.items():
-        values = parameter.examples()
-        is_free = any(isinstance(value, float) for value in values)
-        least[path] = values[0] if isinstance(values[0], str) else min(values)
-        most[path] = least[path] if is_free else max(values, key=lambda v: (isinstance(v, str), v))
-    return [space.trial(label, values) for values in (least, *([most] if most != least else []))]
+    for path, values in used.items():
+        ordered = sorted(values, key=lambda value: (isinstance(value, str), value))
+        costs_alike = any(isinstance(value, float) for value in values)
+        least[path], most[path] = ordered[0], ordered[0 if costs_alike else -1]
+    return [space.trial(label, values) for values in ([least] if least == most else [least, most])]
 
 
 def _row(label: str, trial: TrialConfig | None = None) -> TrialRow:

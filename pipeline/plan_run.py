@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from models.config import FieldError
 from pipeline.config import SpaceConfig
 from pipeline.console import Progress, printable
 from pipeline.costs import Case, Phase, Plan
@@ -18,6 +19,7 @@ from pipeline.resources import Shares, local_resources, shares
 from pipeline.search.points import num_searched
 from pipeline.stored_data import load_stored
 from pipeline.sweep_files import SweepFiles
+from pipeline.training.loop import DivergedError
 from pipeline.worker import choose_device
 
 TIMES = (1, 2, 4, 8)
@@ -29,11 +31,12 @@ Spaces = Sequence[tuple[Path, SpaceConfig, str]]
 class SpacePlan:
     """One space's plans, in all cases."""
 
-    def __init__(self, space: SpaceConfig, store: StorePath, name: str) -> None:
+    def __init__(self, file: Path, space: SpaceConfig, name: str, store: StorePath) -> None:
         """Count, and try a few steps where this machine has what the space asks for.
 
         Raises:
-            ConfigError: The data is absent, or the store is damaged.
+            ConfigError: The data is absent, the store is damaged, the network does not fit the
+                data, or not even a few steps of training stay finite.
         """
         self.space, self.why_not = space, ""
         self.complete = SweepFiles(store, name).is_complete(space)
@@ -48,18 +51,22 @@ class SpacePlan:
         target = Target(device=device, share=share, slots=available[self.unit])
         self.planner = Planner(space, load_stored(space.data, store), store, name, target)
         began = time.perf_counter()
-        if not (self.complete or self.why_not):
-            self.planner.measure()
-        self.tried_s = time.perf_counter() - began
-        self.plans = self.of(num_searched(space))
+        try:
+            if not (self.complete or self.why_not):
+                self.planner.measure()
+            self.tried_s = time.perf_counter() - began
+            self.plans = self.of(num_searched(space))
+        except FieldError as error:
+            raise ConfigError(f"{file}: model.{error.field}: {error}") from error
+        except DivergedError as error:
+            raise ConfigError(f"{file}: after a few steps of training {error}") from error
 
     def of(self, num_trials: int) -> dict[Case, Plan]:
         """The plans of so many searched trials; of a complete sweep, empty ones."""
-        plans = {case: self.planner.plan(case, num_trials) for case in Case}
         if self.complete:
             slots = self.planner.target.slots
-            plans = {case: Plan(case=case, phases=[], slots=slots) for case in Case}
-        return plans
+            return {case: Plan(case=case, phases=[], slots=slots) for case in Case}
+        return {case: self.planner.plan(case, num_trials) for case in Case}
 
     def hours(self, num_trials: int) -> float:
         """CPU- or GPU-hours, about."""
@@ -95,8 +102,8 @@ def show(spaces: Spaces, store: StorePath, *, address: str | None, budget: float
         ConfigError: Nothing could be timed to hold against the budget.
     """
     console, found = Progress(), []
-    for _, space, name in spaces:
-        found.append(plan := SpacePlan(space, store, name))
+    for place in spaces:
+        found.append(plan := SpacePlan(*place, store))
         for line in _facts(plan):
             console.plain(line)
         if not plan.complete:
@@ -119,7 +126,7 @@ def within_budget(spaces: Spaces, store: StorePath, budget: float, *, trim: bool
     Raises:
         ConfigError: The plan is beyond it; or even with one searched trial, if it may be trimmed.
     """
-    found = [SpacePlan(space, store, name) for _, space, name in spaces]
+    found = [SpacePlan(*place, store) for place in spaces]
     verdict, fitting = _verdict(found, budget), None
     if verdict:
         fitting = found[0].fitting(budget) if trim else 0

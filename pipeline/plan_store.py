@@ -30,6 +30,7 @@ class PlanStore:
         self.store = store
         self._blocks = ParquetStore(store)
         self._keys: dict[str, set[BlockKey]] = {}
+        self._epochs: dict[str, int] = {}
         begun = name in sweep_names(store)
         self.trials: list[TrialRow] = read_trials(store, name) if begun else []
         environment = (read_sweep(store, name).get("environment") or {}) if begun else {}
@@ -37,16 +38,18 @@ class PlanStore:
 
     def epochs(self, fingerprint: str) -> int:
         """Epochs that the network is trained; 0 where its fingerprint is not known."""
-        if not fingerprint:
-            return 0
-        return stored_epoch(trial_folder(self.store, fingerprint) / FILE_NAME)
+        if fingerprint and fingerprint not in self._epochs:
+            path = trial_folder(self.store, fingerprint) / FILE_NAME
+            self._epochs[fingerprint] = stored_epoch(path)
+        return self._epochs.get(fingerprint, 0)
 
     def share(self, job: EvaluationJob) -> float:
         """Share of the job's blocks that are there."""
         if job.fingerprint not in self._keys:
             self._keys[job.fingerprint] = set(self._blocks.keys(job.fingerprint))
-        tasks = job.tasks()
-        return sum(task.key in self._keys[job.fingerprint] for task in tasks) / max(len(tasks), 1)
+        there = self._keys[job.fingerprint]
+        tasks = job.tasks() if there else []
+        return sum(task.key in there for task in tasks) / max(len(tasks), 1)
 
     def ended(self) -> set[str]:
         """Fingerprints of trials that failed, diverged or were stopped: they are not judged."""

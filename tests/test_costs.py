@@ -1,5 +1,7 @@
 """The arithmetic of a plan, on cases computed by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.attacks import APGDConfig, NoiseConfig, PGDConfig, SquareConfig
@@ -15,7 +17,7 @@ from pipeline.suite_costs import (
     shortened,
     steps_to_break,
 )
-from pipeline.threats import load_suite, measure_member, members, probe_member
+from pipeline.threats import in_order, load_suite, measure_member, members, probe_member
 from tests.tiny import write_space
 
 
@@ -120,11 +122,9 @@ def test_every_member_attacks_all_that_are_right(suite) -> None:
 
 
 def test_of_a_chain_only_the_first_meets_those_that_break(suite) -> None:
-    from pipeline.threats import in_order
-
     chosen = members(in_order(suite, "survivors"), 0.1)
     fate = Fate(clean=1.0, robust=0.5)
-    # One block of 6: FGSM through the triangle on 6, all others on 3; nobody asks about clean again.
+    # One block of 6: FGSM through the triangle on 6, all others on 3; clean is asked about once.
     first = (10 + 6 * 2) + 6 * 0.5
     others = 3 * 3 + 2 * (10 + 3 * 2) + 2 * 3 * 3 + 3 * 3 * 0.5
     total, longest = job_seconds(job(chosen, 6), 0.1, RATES, fate, task_s=100.0)
@@ -132,8 +132,6 @@ def test_of_a_chain_only_the_first_meets_those_that_break(suite) -> None:
 
 
 def test_controls_measurements_and_the_exact_judge(suite) -> None:
-    from dataclasses import replace
-
     fate = Fate(clean=1.0, robust=1.0)
     fgsm = members(suite, 0.1)[1]
     early = replace(fgsm, attack=PGDConfig(num_steps=20, iterate="any"), counted=False, epsilon=0.4)

@@ -129,15 +129,18 @@ def test_hours_follow_from_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(plan, name, 0.0)
     found = planner(tmp_path)
     found.costs = COSTS
-    # Vanilla 10 s, two of SR at 20, 30 or 40 s. FGSM of one step and PGD of two through two oracles,
-    # all 24 right samples: 6 steps of 0.01 s each, for 3 networks; 30 test samples for 2, 2.5, 3.
+    # Vanilla 10 s, two of SR at 20, 30 or 40 s. FGSM of one step and PGD of two through two oracles
+    # on all samples: 6 steps of 0.01 s each; 24 samples for 3 networks, and 30 for 2, 2.5, 3.
     works = [found.plan(case, 2).work_s for case in Case]
     attacks = [3 * 24 * 0.06 + reported * 30 * 0.06 for reported in (2, 2.5, 3)]
     assert works == pytest.approx([50 + attacks[0], 70 + attacks[1], 90 + attacks[2]])
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.0284, "28 ms"), (4.13, "4.1 s"), (89, "89 s"),
-                         (370, "6.2 min"), (11160, "3.1 h"), (1e6, "12 days"), (0, "0 ms")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0284, "28 ms"), (4.13, "4.1 s"), (89, "89 s"), (370, "6.2 min"), (11160, "3.1 h")]
+    + [(1e6, "12 days"), (0, "0 ms")],
+)
 def test_durations_for_people(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
@@ -196,7 +199,7 @@ def test_without_the_device_only_counts_are_told(tmp_path, capsys) -> None:
 
 def test_the_most_trials_that_a_budget_allows(tmp_path: Path) -> None:
     space = tiny_space(tmp_path)
-    found = SpacePlan(space, tmp_path / "store", "tiny")
+    found = SpacePlan(tmp_path / "tiny.yaml", space, "tiny", tmp_path / "store")
     found.planner.costs = COSTS
     one, two = found.hours(1), found.hours(2)
     assert one < two
@@ -219,7 +222,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
 
 def test_a_plan_beyond_the_budget_is_refused(tmp_path, capsys, started) -> None:
     command = ["--space", str(write_space(tmp_path)), "--store", str(tmp_path / "store")]
-    for more in ([], ["--trim"], ["--plan"], ["--resume"]):
+    for more in (["--resume"], ["--trim"], ["--plan"]):
         assert sweep.main([*command, "--budget-hours", "1e-9", *more]) == 2
         said = capsys.readouterr()
         text = said.out if more == ["--plan"] else said.err
@@ -258,6 +261,13 @@ def test_a_trimmed_sweep_is_that_of_so_many_trials(tmp_path, capsys, started) ->
     assert f"{fitting} of 5000 searched trials" in capsys.readouterr().out
     assert sweep.main([*command, "--trials", str(fitting), "--resume"]) == 0
     assert started[1] == run
+
+
+def test_steps_that_diverge_are_told(tmp_path, capsys, started) -> None:
+    space = str(write_space(tmp_path))
+    command = ["--space", space, "--store", str(tmp_path / "s"), "--plan", "--set"]
+    assert sweep.main([*command, "training.learning_rate=1e30"]) == 2
+    assert f"{space}: after a few steps of training" in capsys.readouterr().err
 
 
 def test_a_folder_is_summed_and_not_trimmed(tmp_path, capsys, started) -> None:
