@@ -225,7 +225,7 @@ class _Bench:
 
         def seconds(count: int) -> float:
             # So many that they outweigh what the judge takes, where that is short.
-            steps = max(1, min(int(SLOW_S / 10 / self._plain.seconds(count)), 10))
+            steps = max(1, min(int(SLOW_S / 20 / self._plain.seconds(count)), 10))
             asked = replace(plain, attack=shortened(attack, steps))
             more = self._seconds(asked, count) - self._plain.seconds(count)
             return max(more, 0.0) / num_steps(asked.attack)

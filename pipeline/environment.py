@@ -34,8 +34,7 @@ def _git(folder: Path, *arguments: str) -> str:
     return result.stdout.strip()
 
 
-def processor() -> str:
-    """The CPU's name."""
+def _processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -56,7 +55,7 @@ def describe(device: torch.device, num_cpus: float, gpus: list[str]) -> dict[str
         "python": platform.python_version(),
         **{name: version(name) for name in ENGINES},
         "platform": platform.platform(),
-        "cpu": processor(),
+        "cpu": _processor(),
         "num_cpus": int(num_cpus),
         "gpus": gpus,
         "device": str(device),

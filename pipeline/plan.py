@@ -93,7 +93,6 @@ class Planner:
     def measure(self) -> Costs:
         """Run a few steps of each strategy and of each kind of attack, one after another."""
         space, device, share = self.space, self.target.device, self.target.share
-        stored_s = self.stored.training_s(str(device))
         trainings_s: dict[str, list[float]] = {}
         rates: dict[str, TrainingRate] = {}
         networks: dict[ModelConfig, TrialConfig] = {}
@@ -104,8 +103,6 @@ class Planner:
                 trainings_s.setdefault(label, []).append(trial.training.epochs * epoch_s)
                 rates.setdefault(label, rate)
                 networks.setdefault(trial.model, trial)
-            if label in stored_s:
-                trainings_s[label] = [stored_s[label]]
         names = ["evaluation", "report", *(["audit"] if self.audit else [])]
         members = [member for name in names for member in self._job(name, _row("any")).members]
         block = space.evaluation.block_size
@@ -210,7 +207,8 @@ class Planner:
         training, size = self.space.training, len(self.dataset.train)
         steps = f"{training.epochs} epochs of {math.ceil(size / training.batch_size)} steps"
         if self.costs is None:
-            return f"{steps}, {passes_per_step(self.space.strategies[label])} passes each"
+            passes = passes_per_step(self.space.strategies[label])
+            return f"{steps}, each of {passes} pass{'es' if passes > 1 else ''}"
         return f"{steps} of {duration(self.costs.rates[label].step_s)}"
 
     def _judging(self, case: Case, name: str, count: float, known: Sequence[TrialRow]) -> Phase:

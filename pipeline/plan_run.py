@@ -210,7 +210,8 @@ def _table(plan: SpacePlan) -> Table:
         least, most = (end.get(phase.name, phase) for end in ends)
         numbers = least.work_s, phase.work_s, most.work_s
         row(phase.name, _count(least, phase, most), phase.each, numbers)
-    row("in all", "", "", [plan.plans[case].work_s for case in Case])
+    if timed:
+        row("in all", "", "", [plan.plans[case].work_s for case in Case])
     for times in TIMES if timed else ():
         slots = f"{times * about.slots:g} {plan.unit}s" + (", as here" if times == 1 else "")
         row("", "", f"wall-clock on {slots}", [one.wall_s(times) for one in (low, about, high)])

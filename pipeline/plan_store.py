@@ -1,18 +1,15 @@
 """What of a planned sweep lies in the store already: networks, blocks, and what they measured."""
 
-from collections import defaultdict
-from statistics import median
-
 from pipeline.adapters.parquet_store import ParquetStore
 from pipeline.checkpoints import FILE_NAME, stored_epoch
 from pipeline.costs import Case
-from pipeline.environment import processor
+from pipeline.errors import ConfigError
 from pipeline.evaluator import EvaluationJob
 from pipeline.experiment import trial_folder
 from pipeline.files import StorePath
 from pipeline.records import BlockKey, Outcome, TrialRow
 from pipeline.suite_costs import Fate
-from reports.store import read_sweep, read_trials, sweep_names
+from reports.store import read_trials
 
 ENOUGH = 3
 """Judged networks from which on they say how samples fare."""
@@ -25,16 +22,16 @@ class PlanStore:
         """Read what the sweep wrote of itself.
 
         Raises:
-            ConfigError: It is damaged.
+            ConfigError: It is damaged, or the store is out of reach.
         """
         self.store = store
         self._blocks = ParquetStore(store)
         self._keys: dict[str, set[BlockKey]] = {}
         self._epochs: dict[str, int] = {}
-        begun = name in sweep_names(store)
-        self.trials: list[TrialRow] = read_trials(store, name) if begun else []
-        environment = (read_sweep(store, name).get("environment") or {}) if begun else {}
-        self._device = environment.get("device") if environment.get("cpu") == processor() else None
+        try:
+            self.trials: list[TrialRow] = read_trials(store, name)
+        except OSError as error:
+            raise ConfigError(f"--store: {error}") from error
 
     def epochs(self, fingerprint: str) -> int:
         """Epochs that the network is trained; 0 where its fingerprint is not known."""
@@ -56,14 +53,6 @@ class PlanStore:
         return {
             row.fingerprint for row in self.trials if row.outcome not in (None, Outcome.COMPLETE)
         }
-
-    def training_s(self, device: str) -> dict[str, float]:
-        """Median seconds of the sweep's trainings by strategy, if it ran on such a machine."""
-        found: dict[str, list[float]] = defaultdict(list)
-        for row in self.trials:
-            if row.outcome is Outcome.COMPLETE and row.training_s > 0 and self._device == device:
-                found[row.strategy].append(row.training_s)
-        return {strategy: median(seconds) for strategy, seconds in found.items()}
 
     def fates(self) -> dict[Case, Fate] | None:
         """Of the samples of the worst, the mean and the best judged network; None of too few."""

@@ -191,7 +191,7 @@ def test_without_the_device_only_counts_are_told(tmp_path, capsys) -> None:
     out = capsys.readouterr().out
     assert "not timed" in out
     # SR: the loss, the gradient for the direction, the second point.
-    assert "4 epochs of 10 steps, 3 passes each" in out
+    assert "4 epochs of 10 steps, each of 3 passes" in out
     assert "time" not in out.partition("not timed")[0]
     assert sweep.main([*command, "--budget-hours", "5"]) == 2
     assert "nothing can be timed here: compute.device: cuda" in capsys.readouterr().err
