@@ -2,6 +2,7 @@
 """Run a study: `python -m pipeline.sweep --space search_spaces/lambda.yaml`."""
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   # ten small networks on the digits, in minutes, without a GPU
   python -m pipeline.sweep --space search_spaces/lambda.yaml
-  # count what would run, and run nothing
+  # try a few steps, say how long it would take, and run nothing
   python -m pipeline.sweep --space search_spaces/lambda.yaml --plan
+  # as many trials as half a CPU-hour allows
+  python -m pipeline.sweep --space search_spaces/lambda.yaml --budget-hours 0.5 --trim
   # the same study with another setting, under a name of its own
   python -m pipeline.sweep --space search_spaces/lambda.yaml --set training.epochs=5 --name short
   # go on where it was stopped: what is finished is not computed twice
@@ -44,7 +47,21 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--trials", type=int, help="trials besides the baselines")
     result.add_argument("--seed", type=int, help="instead of the space's")
     result.add_argument("--set", **OVERRIDES)
-    result.add_argument("--plan", action="store_true", help="print what would run, and stop")
+    result.add_argument(
+        "--plan",
+        action="store_true",
+        help="try a few steps, print what the sweep would take, and stop",
+    )
+    result.add_argument(
+        "--budget-hours",
+        type=float,
+        metavar="H",
+        help="CPU-hours (GPU-hours on GPUs) that the sweep may take by its plan; what takes more is "
+        "refused",
+    )
+    result.add_argument(
+        "--trim", action="store_true", help="run as many searched trials as the budget allows"
+    )
     result.add_argument("--resume", action="store_true", help="continue the sweep of this name")
     result.add_argument("--address", help="of a running Ray cluster; by default one is started")
     result.add_argument(
@@ -87,6 +104,20 @@ def space_files(path: Path) -> list[Path]:
     return found
 
 
+def check_budget(budget: float | None, *, trim: bool, num_spaces: int) -> None:
+    """Refuse options that make no sense.
+
+    Raises:
+        ConfigError: They do not.
+    """
+    if budget is not None and not 0 < budget < math.inf:
+        raise ConfigError(f"--budget-hours: expected hours above 0, got {budget:g}")
+    if trim and budget is None:
+        raise ConfigError("--trim: is for --budget-hours H, which is missing")
+    if trim and num_spaces > 1:
+        raise ConfigError(f"--trim: takes one space, got a folder of {num_spaces}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     options = parse(parser(), arguments)
@@ -99,9 +130,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def run() -> int:
         # Imported here, as the engines below: `--help` and a wrong path are told at once.
         from pipeline.config_types import NAME_PATTERN
-        from pipeline.plan import describe_plan
 
         files = space_files(options.space)
+        check_budget(options.budget_hours, trim=options.trim, num_spaces=len(files))
         if options.name is not None and len(files) > 1:
             raise ConfigError("--name: a folder holds several sweeps, each with its space's name")
         # All of them first: a mistake in the last one is told before the first one runs.
@@ -114,11 +145,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     f"--name: expected letters, digits, '.', '_' or '-', at most 64, got '{name}'"
                 )
             spaces.append((file, space, name))
-        if options.plan:
-            for _, space, _ in spaces:
-                for line in describe_plan(space, options.store):
-                    sys.stdout.write(line + "\n")
-            return 0
+        budget = options.budget_hours
+        if options.plan or budget is not None:
+            from pipeline.plan_run import show, within_budget
+
+            if options.plan:
+                return show(spaces, options.store, address=options.address, budget=budget)
+            trials = within_budget(
+                spaces, options.store, budget, trim=options.trim, quiet=options.quiet
+            )
+            if trials is not None:
+                overrides.append(f"search.num_trials={trials}")
+                spaces = [(file, read_space(file, overrides), name) for file, _, name in spaces]
         # Imported here: the engines take seconds, and a wrong space should be told at once.
         if not options.quiet:
             sys.stdout.write(f"{options.space} is fine; loading Ray, Optuna and MLflow\n")
