@@ -183,9 +183,9 @@ def _table(plan: SpacePlan) -> list[list[str]]:
         times = _times(least.work_s, phase.work_s, most.work_s)
         rows.append([phase.name, _count(least, phase, most), phase.each, *times])
     rows.append(["in all", "", "", *_times(low.work_s, about.work_s, high.work_s)])
-    for times in TIMES:
-        slots = f"{times * about.slots:g} {plan.unit}s" + (", as here" if times == 1 else "")
-        walls = (one.wall_s(times) for one in (low, about, high))
+    for factor in TIMES:
+        slots = f"{factor * about.slots:g} {plan.unit}s" + (", as here" if factor == 1 else "")
+        walls = (one.wall_s(factor) for one in (low, about, high))
         rows.append(["", "", f"wall-clock on {slots}", *_times(*walls)])
     if plan.why_not:
         rows = [row[:3] for row in rows if row[0] != "in all" and "wall-clock" not in row[2]]

@@ -56,8 +56,7 @@ def parser() -> argparse.ArgumentParser:
         "--budget-hours",
         type=float,
         metavar="H",
-        help="CPU-hours (GPU-hours on GPUs) that the sweep may take by its plan; what takes more is "
-        "refused",
+        help="CPU-hours, on GPUs GPU-hours, that the sweep may take by its plan; more is refused",
     )
     result.add_argument(
         "--trim", action="store_true", help="run as many searched trials as the budget allows"
