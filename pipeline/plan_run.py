@@ -1,15 +1,10 @@
 """`--plan` and `--budget-hours`: plans spaces, prints what they take, holds it against a budget."""
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.table import Table
-from rich.text import Text
-
 from models.config import FieldError
-from pipeline.command_line import printable
 from pipeline.config import SpaceConfig
 from pipeline.console import Progress
 from pipeline.costs import Case, Phase, Plan
@@ -82,20 +77,6 @@ class SpacePlan:
         return least
 
 
-def check_budget(budget: float | None, *, trim: bool, num_spaces: int) -> None:
-    """Refuse options that make no sense.
-
-    Raises:
-        ConfigError: They do not.
-    """
-    if budget is not None and not 0 < budget < math.inf:
-        raise ConfigError(f"--budget-hours: expected hours above 0, got {budget:g}")
-    if trim and budget is None:
-        raise ConfigError("--trim: is for --budget-hours H, which is missing")
-    if trim and num_spaces > 1:
-        raise ConfigError(f"--trim: takes one space, got a folder of {num_spaces}")
-
-
 def show(spaces: Spaces, store: StorePath, *, address: str | None, budget: float | None) -> int:
     """Print what the spaces take; returns 2 where that is more than the budget, else 0.
 
@@ -108,7 +89,7 @@ def show(spaces: Spaces, store: StorePath, *, address: str | None, budget: float
         for line in _facts(plan):
             console.plain(line)
         if not plan.complete:
-            console.console.print(_table(plan), soft_wrap=False)
+            console.table(_table(plan))
             for line in _assumptions(plan, address):
                 console.plain(line)
         console.plain("")
@@ -121,7 +102,9 @@ def show(spaces: Spaces, store: StorePath, *, address: str | None, budget: float
     return 2 if verdict else 0
 
 
-def within_budget(spaces: Spaces, store: StorePath, budget: float, *, trim: bool) -> int | None:
+def within_budget(
+    spaces: Spaces, store: StorePath, budget: float, *, trim: bool, quiet: bool
+) -> int | None:
     """The number of searched trials that the budget allows; None for all.
 
     Raises:
@@ -136,7 +119,7 @@ def within_budget(spaces: Spaces, store: StorePath, budget: float, *, trim: bool
         text = f"{fitting} of {num_searched(found[0].space)} searched trials"
     else:
         text = _sum(found)
-    Progress().plain(f"planned within --budget-hours {budget:g}: {text}")
+    Progress(quiet=quiet).note(f"planned within --budget-hours {budget:g}: {text}")
     return fitting
 
 
@@ -190,34 +173,28 @@ def _facts(plan: SpacePlan) -> Iterator[str]:
         yield f"stored      {trained} networks are trained; only what is left is counted below"
 
 
-def _table(plan: SpacePlan) -> Table:
-    """A row a phase; where nothing could be timed, counts alone."""
+def _table(plan: SpacePlan) -> list[list[str]]:
+    """A row a phase, below the titles; where nothing could be timed, counts alone."""
     low, about, high = (plan.plans[case] for case in Case)
-    timed = not plan.why_not
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("")
-    table.add_column("networks")
-    table.add_column("each takes", overflow="fold")
-    for title in (f"{plan.unit} time", "between") if timed else ():
-        table.add_column(title)
-
-    def row(name: str, count: str, each: str, numbers: Sequence[float] = ()) -> None:
-        times = [duration(number) for number in numbers if timed]
-        cells = [name, count, each, *times[1:2], " and ".join(times[::2])]
-        table.add_row(*(Text(printable(cell)) for cell in cells[: len(table.columns)]))
-
+    rows = [["", "networks", "each takes", f"{plan.unit} time", "between"]]
     ends = [{phase.name: phase for phase in end.phases} for end in (low, high)]
     for phase in about.phases:
         least, most = (end.get(phase.name, phase) for end in ends)
-        numbers = least.work_s, phase.work_s, most.work_s
-        row(phase.name, _count(least, phase, most), phase.each, numbers)
-    if timed:
-        row("in all", "", "", [plan.plans[case].work_s for case in Case])
-    for times in TIMES if timed else ():
-        slots = f"{times * about.slots:g} {plan.unit}s" + (", as here" if times == 1 else "")
-        row("", "", f"wall-clock on {slots}", [one.wall_s(times) for one in (low, about, high)])
-    row("", "", f"disk: about {_size(about.bytes)}, at most {_size(high.bytes)}")
-    return table
+        times = _times(least.work_s, phase.work_s, most.work_s)
+        rows.append([phase.name, _count(least, phase, most), phase.each, *times])
+    rows.append(["in all", "", "", *_times(low.work_s, about.work_s, high.work_s)])
+    for factor in TIMES:
+        slots = f"{factor * about.slots:g} {plan.unit}s" + (", as here" if factor == 1 else "")
+        walls = (one.wall_s(factor) for one in (low, about, high))
+        rows.append(["", "", f"wall-clock on {slots}", *_times(*walls)])
+    if plan.why_not:
+        rows = [row[:3] for row in rows if row[0] != "in all" and "wall-clock" not in row[2]]
+    disk = f"disk: about {_size(about.bytes)}, at most {_size(high.bytes)}"
+    return [*rows, ["", "", disk, "", ""][: len(rows[0])]]
+
+
+def _times(low: float, about: float, high: float) -> list[str]:
+    return [duration(about), f"{duration(low)} and {duration(high)}"]
 
 
 def _count(least: Phase, about: Phase, most: Phase) -> str:

@@ -2,6 +2,7 @@
 """Run a study: `python -m pipeline.sweep --space search_spaces/lambda.yaml`."""
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   # ten small networks on the digits, in minutes, without a GPU
   python -m pipeline.sweep --space search_spaces/lambda.yaml
-  # what it would take: a few steps are tried, nothing is run
+  # try a few steps, say how long it would take, and run nothing
   python -m pipeline.sweep --space search_spaces/lambda.yaml --plan
-  # as many trials as fit into half a CPU-hour
+  # as many trials as half a CPU-hour allows
   python -m pipeline.sweep --space search_spaces/lambda.yaml --budget-hours 0.5 --trim
   # the same study with another setting, under a name of its own
   python -m pipeline.sweep --space search_spaces/lambda.yaml --set training.epochs=5 --name short
@@ -55,8 +56,7 @@ def parser() -> argparse.ArgumentParser:
         "--budget-hours",
         type=float,
         metavar="H",
-        help="CPU-hours, or GPU-hours where GPUs are used, that the sweep may take as planned; a "
-        "larger one is refused",
+        help="CPU-hours, on GPUs GPU-hours, that the sweep may take by its plan; more is refused",
     )
     result.add_argument(
         "--trim", action="store_true", help="run as many searched trials as the budget allows"
@@ -103,6 +103,20 @@ def space_files(path: Path) -> list[Path]:
     return found
 
 
+def check_budget(budget: float | None, *, trim: bool, num_spaces: int) -> None:
+    """Refuse options that make no sense.
+
+    Raises:
+        ConfigError: They do not.
+    """
+    if budget is not None and not 0 < budget < math.inf:
+        raise ConfigError(f"--budget-hours: expected hours above 0, got {budget:g}")
+    if trim and budget is None:
+        raise ConfigError("--trim: is for --budget-hours H, which is missing")
+    if trim and num_spaces > 1:
+        raise ConfigError(f"--trim: takes one space, got a folder of {num_spaces}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     options = parse(parser(), arguments)
@@ -115,7 +129,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def run() -> int:
         # Imported here, as the engines below: `--help` and a wrong path are told at once.
         from pipeline.config_types import NAME_PATTERN
-        from pipeline.plan_run import check_budget, show, within_budget
 
         files = space_files(options.space)
         check_budget(options.budget_hours, trim=options.trim, num_spaces=len(files))
@@ -131,10 +144,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     f"--name: expected letters, digits, '.', '_' or '-', at most 64, got '{name}'"
                 )
             spaces.append((file, space, name))
-        if options.plan:
-            return show(spaces, options.store, address=options.address, budget=options.budget_hours)
-        if options.budget_hours is not None:
-            trials = within_budget(spaces, options.store, options.budget_hours, trim=options.trim)
+        budget = options.budget_hours
+        if options.plan or budget is not None:
+            from pipeline.plan_run import show, within_budget
+
+            if options.plan:
+                return show(spaces, options.store, address=options.address, budget=budget)
+            trials = within_budget(
+                spaces, options.store, budget, trim=options.trim, quiet=options.quiet
+            )
             if trials is not None:
                 overrides.append(f"search.num_trials={trials}")
                 spaces = [(file, read_space(file, overrides), name) for file, _, name in spaces]

@@ -169,19 +169,6 @@ def test_the_paper_is_the_default_for_its_data_sets():
     assert space.trial("sr").strategy.penalty == "squared"
 
 
-def test_plan_counts_and_runs_nothing(tmp_path, capsys, no_ray):
-    space = write_space(tmp_path)
-    code = sweep.main(["--space", str(space), "--store", str(tmp_path / "store"), "--plan"])
-    out = capsys.readouterr().out
-    assert code == 0
-    assert "1 baselines, 2 by grid" in out
-    # SR: loss, gradient for the direction, second point: 3 passes of 4 epochs of 200 images.
-    assert "sr: 2,400 image passes a trial (3 a step)" in out
-    # FGSM 1 step and PGD 2 steps through two oracles on 24 samples.
-    assert "at most 144 image passes" in out
-    assert not (tmp_path / "store").exists()
-
-
 def test_train_then_evaluate_without_ray(tmp_path, capsys, no_ray):
     space, store = write_space(tmp_path), str(tmp_path / "store")
     arguments = ["--space", str(space), "--store", store]
