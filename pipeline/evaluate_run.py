@@ -23,6 +23,7 @@ from pipeline.environment import revision
 from pipeline.errors import ConfigError
 from pipeline.evaluation import OWN, is_random
 from pipeline.evaluator import EvaluationJob, Evaluator
+from pipeline.exactness import require_exact
 from pipeline.files import StorePath, open_store
 from pipeline.foreign_network import data_config, load_network
 from pipeline.local import LocalExecutor
@@ -91,6 +92,9 @@ def evaluate(request: Request) -> int:
     suite, console = in_order(load_suite(request.suite), request.order), Progress()
     if request.model is None:
         victim = own_network(request.checkpoint, request.store, request.data_root)
+        if suite.judge == "exact" and not victim.randomised:
+            network = checkpoints.rebuild(checkpoints.load(request.checkpoint))
+            require_exact(network, suite.name)
     else:
         victim = _foreign(request)
     split = {"validation": victim.dataset.validation, "test": victim.dataset.test}[request.split]

@@ -7,13 +7,15 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from models import build_model
 from pipeline.attacks import IMAGES, PIXELS, Domain, Threat
 from pipeline.checkpoints import FILE_NAME
-from pipeline.config import SpaceConfig, domain_of
+from pipeline.config import SpaceConfig, domain_of, input_spec
 from pipeline.config_types import Count, Epsilon, Name, Order
 from pipeline.data import Dataset, Split
 from pipeline.errors import ConfigError
 from pipeline.evaluator import EvaluationJob
+from pipeline.exactness import require_exact
 from pipeline.experiment import trial_folder
 from pipeline.files import StorePath
 from pipeline.records import SplitName, TrialRow
@@ -197,6 +199,18 @@ def judgements(
         _judgement(selection, SplitName.VALIDATION, store),
         _judgement(reporting, SplitName.TEST, store),
     )
+
+
+def require_judges(space: SpaceConfig, dataset: Dataset, wanted: Sequence[Judgement]) -> None:
+    """Make sure that the space's network can be judged as the judgements ask.
+
+    Raises:
+        ConfigError: A suite asks for the exact judge, and the network has none.
+    """
+    for judgement in wanted:
+        if any(member.judge == "exact" for member in judgement.members):
+            require_exact(build_model(space.model, input_spec(dataset)), judgement.suite.name)
+            return
 
 
 def audit_judgement(space: SpaceConfig, dataset: Dataset, store: StorePath) -> Judgement | None:

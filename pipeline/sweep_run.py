@@ -33,7 +33,7 @@ from pipeline.errors import ConfigError
 from pipeline.files import StorePath, local_folder, open_store, takes_nothing
 from pipeline.fingerprint import fingerprint
 from pipeline.interrupts import STOPPED, interruptible
-from pipeline.judging import judgements
+from pipeline.judging import judgements, require_judges
 from pipeline.object_path import ObjectPath
 from pipeline.resources import local_resources, shares
 from pipeline.stored_data import load_stored
@@ -141,6 +141,7 @@ def _work(
     """The run itself, of the only driver; returns the exit code."""
     store, name = files.store, files.folder.name
     selection, reporting = judgements(space, dataset, store)
+    require_judges(space, dataset, (selection, reporting))
     judged_by = fingerprint([selection.facts(), selection.block_size])
     ledger = OptunaLedger(database, name, space, resume=resume, judged_by=judged_by)
     console.line(

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch import nn
 
+from models.build import ARCHITECTURES
 from pipeline import evaluate, sweep, train
 from reports import build
 from tests.tiny import SPACE, write_space
@@ -118,6 +120,30 @@ def test_absent_data_says_where_to_put_what(tmp_path, capsys, no_ray):
     error = complaint(tmp_path, capsys, text)
     assert "cifar-10-python.tar.gz" in error
     assert "data.download" in error
+
+
+def test_a_network_without_an_exact_twin_is_refused_before_it_is_trained_or_attacked(
+    tmp_path, capsys, no_ray, monkeypatch
+):
+    """An architecture of one's own may have a layer that the exact judge does not know."""
+    small = ARCHITECTURES["small"]
+
+    def pooled(config, spec):
+        model = small(config, spec)
+        model.features[6] = nn.MaxPool2d(2)
+        return model
+
+    monkeypatch.setitem(ARCHITECTURES, "small", pooled)
+    said = "which cannot judge this network: features.6: there is no exact MaxPool2d; take a suite"
+    space, store = write_space(tmp_path), str(tmp_path / "store")
+    exactly = ["--set", "report.suite=thorough"]
+    assert sweep.main(["--space", str(space), "--store", store, *exactly]) == 2
+    assert said in capsys.readouterr().err
+    assert train.main(["--space", str(space), "--store", store]) == 0
+    checkpoint = capsys.readouterr().out.strip().splitlines()[-1]
+    asked = ["--checkpoint", checkpoint, "--store", store, "--num-samples", "2"]
+    assert evaluate.main([*asked, "--suite", "thorough"]) == 2
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["../out", "a/b", "", "-x y", "a\nb"])
