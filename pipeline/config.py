@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from models import InputSpec, ModelConfig
 from pipeline.attacks import Domain
+from pipeline.config_messages import dotted, refusals, suggestion, translate
 from pipeline.config_types import Count, CountOrZero, Epsilon, Name, NonNegative, Order, PaperPlace
 from pipeline.data import DataConfig, Dataset
 from pipeline.errors import ConfigError
@@ -76,14 +77,29 @@ class TrialConfig:
             for name in parents:
                 node = node.get(name, {}) if isinstance(node, dict) else {}
             if not isinstance(node, dict) or last not in node:
-                raise ConfigError(f"{path}: a trial has no such setting")
+                raise ConfigError(f"{path}: a trial has no such setting{_hint(path, parents, node)}")
             node[last] = value
+        problems = list(refusals(TrialConfig, tree, _unwritten))
+        trial: TrialConfig | None = None
         try:
-            return TRIAL.validate_python(tree)
+            trial = TRIAL.validate_python(tree)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(values)
-            raise ConfigError(f"{where}: {first['msg']}, got {first['input']!r}") from error
+            first = error.errors(include_url=False)
+            problems += translate(TrialConfig, first, tree, _unwritten)
+        if problems or trial is None:
+            raise ConfigError(f"{dotted(problems[0].path)}: {problems[0].message}")
+        return trial
+
+
+def _hint(path: str, parents: list[str], node: Any) -> str:
+    """What to write in place of a path that is no setting."""
+    known = [".".join([*parents, name]) for name in node] if isinstance(node, dict) else []
+    listed = ", ".join(known) or "training.epochs and the like"
+    return suggestion(path, known) or f"; write one of {listed}"
+
+
+def _unwritten(_: tuple[str | int, ...]) -> None:
+    """How a proposed value was written: nobody wrote it."""
 
 
 TRIAL: TypeAdapter[TrialConfig] = TypeAdapter(TrialConfig)

@@ -1,6 +1,7 @@
 """Reads a YAML file and its overrides, checks them against a config type, reports all at once."""
 
 import difflib
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +123,7 @@ def check(
     problems = list(refusals(config_type, file.data, file.text))
     config: T | None = None
     try:
-        config = TypeAdapter(config_type).validate_python(file.data)
+        config = _adapter(config_type).validate_python(file.data)
     except ValidationError as error:
         refused = {problem.path for problem in problems}
         first = error.errors(include_url=False)[:MAX_PROBLEMS]
@@ -135,6 +136,12 @@ def check(
     if problems or config is None:
         raise file.error(problems)
     return config
+
+
+@functools.cache
+def _adapter(config_type: type[T]) -> TypeAdapter[T]:
+    """Building one takes longer than checking a file."""
+    return TypeAdapter(config_type)
 
 
 def _described(path: tuple[str | int, ...], message: str) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import math
 import pathlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -104,9 +105,17 @@ def translate(
 ) -> list[Problem]:
     """A problem for each error; the alternatives of a union make one together."""
     found = [_trace(kind, error, errors, data) for error in errors]
+    settled = list(_settle_unions(found, 0, data, text_of))
+    misspelt = {
+        (*item.path[:-1], nearest(item.path[-1], list(keys(item.parent))))
+        for item in settled
+        if isinstance(item, _Found) and _is_unknown(item.error)
+    }
     return [
         item if isinstance(item, Problem) else _message(item, _value_at(data, item.path), text_of)
-        for item in _settle_unions(found, 0, data, text_of)
+        for item in settled
+        # A required key that is there, but misspelt, is one mistake.
+        if not (isinstance(item, _Found) and _is_missing(item) and item.path in misspelt)
     ]
 
 
@@ -126,11 +135,18 @@ def shown(value: Any, text: str | None) -> str:
 
 def suggestion(word: Any, options: Sequence[Any]) -> str:
     """`; did you mean 'x'?` where an option is near, else nothing."""
+    near = nearest(word, options)
+    return "" if near is None else f"; did you mean '{near}'?"
+
+
+def nearest(word: Any, options: Sequence[Any]) -> str | None:
+    """The option that was meant, where one is near."""
     names = {str(option).lower(): str(option) for option in options}
     typed = str(word).lower()
     begun = [name for name in names if len(typed) >= 3 and name.startswith(typed)]
-    near = difflib.get_close_matches(typed, names, n=1) or begun
-    return f"; did you mean '{names[near[0]]}'?" if near else ""
+    unspaced = [name for name in [re.split("[ :]", typed)[0]] if name in names]
+    near = unspaced or difflib.get_close_matches(typed, names, n=1) or begun
+    return names[near[0]] if near else None
 
 
 def _member_for(kind: Any, value: Any) -> Any:
@@ -212,14 +228,15 @@ def _message(found: _Found, value: Any, text_of: TextOf) -> Problem:
     path, kind, name = found.path, found.kind, found.error["type"]
     context = found.error.get("ctx", {})
     own_name = path[-1] if path else ""
-    if name in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = keys(found.parent)
-        hint = suggestion(own_name, list(known))
-        return Problem(path, f"unknown key{hint or _keys_here(known)}", "key")
-    if name.startswith("missing") and isinstance(own_name, str):
+    if _is_unknown(found.error):
+        return Problem(path, _unknown(own_name, keys(found.parent)), "key")
+    if _is_missing(found) and isinstance(own_name, str):
         return Problem(path, _missing(own_name, kind, path[:-1]), "key")
     if name == "union_tag_not_found":
         field = discriminator(kind) or "kind"
+        for key in value if isinstance(value, dict) else ():
+            if nearest(key, [field]):
+                return Problem((*path, key), _unknown(key, {field: None}), "key")
         return Problem((*path, field), _missing(field, None, path) + _tags(kind, field), "key")
     if name == "union_tag_invalid":
         field = discriminator(kind) or "kind"
@@ -269,8 +286,27 @@ def _missing(name: str, kind: Any, parent: EntryPath) -> str:
     return f"required key '{name}' is missing; add it {where}{what}"
 
 
+def _is_unknown(error: ErrorDetails) -> bool:
+    return error["type"] in ("unexpected_keyword_argument", "extra_forbidden")
+
+
+def _is_missing(found: _Found) -> bool:
+    return found.error["type"].startswith("missing") and isinstance(found.path[-1], str)
+
+
+def _unknown(key: str | int, known: Mapping[str, Any]) -> str:
+    near = nearest(key, list(known))
+    if near is not None and re.match(rf"{re.escape(near)}[ :]", str(key)):
+        return f"unknown key; write '{near}: ', with a space after the colon"
+    if near is not None:
+        return f"unknown key; did you mean '{near}'?"
+    return "unknown key" + _keys_here(known)
+
+
 def _keys_here(known: Mapping[str, Any]) -> str:
-    return f"; the keys here are {', '.join(known)}" if known else "; no key is expected here"
+    if not known:
+        return "; no key is expected here: remove it"
+    return f"; the keys here are {', '.join(known)}"
 
 
 def _bad_key(key: str | int, kind: Any) -> str:
