@@ -29,7 +29,7 @@ def build_model(config: ModelConfig, spec: InputSpec) -> SpikingClassifier:
         raise FieldError(
             "architecture",
             f"{config.architecture} needs images of at least {smallest}x{smallest}, "
-            f"got {spec.height}x{spec.width}",
+            f"got {spec.height}x{spec.width}; write small, or use larger images",
         )
     model = ARCHITECTURES[config.architecture](config, spec)
     initialize(model)

@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from models import InputSpec, ModelConfig
 from pipeline.attacks import Domain
-from pipeline.config_messages import dotted, refusals, suggestion, translate
+from pipeline.config_messages import dotted, nearest, refusals, translate
 from pipeline.config_types import Count, CountOrZero, Epsilon, Name, NonNegative, Order, PaperPlace
 from pipeline.data import DataConfig, Dataset
 from pipeline.errors import ConfigError
@@ -77,7 +77,9 @@ class TrialConfig:
             for name in parents:
                 node = node.get(name, {}) if isinstance(node, dict) else {}
             if not isinstance(node, dict) or last not in node:
-                raise ConfigError(f"{path}: a trial has no such setting{_hint(path, parents, node)}")
+                raise ConfigError(
+                    f"{path}: a trial has no such setting{_hint(path, parents, node)}"
+                )
             node[last] = value
         problems = list(refusals(TrialConfig, tree, _unwritten))
         trial: TrialConfig | None = None
@@ -93,9 +95,12 @@ class TrialConfig:
 
 def _hint(path: str, parents: list[str], node: Any) -> str:
     """What to write in place of a path that is no setting."""
-    known = [".".join([*parents, name]) for name in node] if isinstance(node, dict) else []
-    listed = ", ".join(known) or "training.epochs and the like"
-    return suggestion(path, known) or f"; write one of {listed}"
+    if not isinstance(node, dict) or not node:
+        return "; write one such as training.epochs"
+    near = nearest(path.rpartition(".")[2], list(node))
+    if near is not None:
+        return f"; did you mean '{'.'.join([*parents, near])}'?"
+    return f"; write one of {', '.join('.'.join([*parents, name]) for name in node)}"
 
 
 def _unwritten(_: tuple[str | int, ...]) -> None:

@@ -112,7 +112,7 @@ def translate(
         if isinstance(item, _Found) and _is_unknown(item.error)
     }
     return [
-        item if isinstance(item, Problem) else _message(item, _value_at(data, item.path), text_of)
+        item if isinstance(item, Problem) else _message(item, value_at(data, item.path), text_of)
         for item in settled
         # A required key that is there, but misspelt, is one mistake.
         if not (isinstance(item, _Found) and _is_missing(item) and item.path in misspelt)
@@ -184,7 +184,7 @@ def _trace(kind: Any, error: ErrorDetails, errors: Sequence[ErrorDetails], data:
             if kind is not None and discriminator(kind) is not None:
                 kind = member_tagged(kind, part) or kind
             continue
-        if kind is None and not _holds(_value_at(data, path), part) and index < len(location) - 1:
+        if kind is None and not _holds(value_at(data, path), part) and index < len(location) - 1:
             continue
         parent, kind = kind, item(kind, part) if kind is not None else None
         path = (*path, part)
@@ -220,7 +220,7 @@ def _settle_unions(
             yield from _settle_unions(min(meant, key=len), level + 1, data, text_of)
         else:
             path = next(iter(by_label.values()))[0].path[: branch.depth]
-            yield Problem(path, _expected(branch.kind, _value_at(data, path), text_of(path)))
+            yield Problem(path, _expected(branch.kind, value_at(data, path), text_of(path)))
 
 
 def _message(found: _Found, value: Any, text_of: TextOf) -> Problem:
@@ -343,7 +343,8 @@ def _holds(value: Any, part: Any) -> bool:
     return isinstance(value, list) and isinstance(part, int) and part < len(value)
 
 
-def _value_at(data: Any, path: EntryPath) -> Any:
+def value_at(data: Any, path: Sequence[str | int]) -> Any:
+    """What plain data holds at a path; None where there is nothing."""
     for part in path:
         if not _holds(data, part):
             return None

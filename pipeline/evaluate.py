@@ -168,7 +168,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     request = _request(options)
     from pipeline.evaluate_run import evaluate
+    from pipeline.resources import check_device, local_resources
 
+    check_device("--device", request.device, local_resources()["GPU"])
     return evaluate(request)
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.adapters.driver_lock import only_driver
-from pipeline.adapters.optuna_ledger import study_database
 from pipeline.adapters.parquet_store import ParquetStore
+from pipeline.adapters.study_database import study_database
 from pipeline.audit_file import renew_audit
 from pipeline.console import Progress, percent
 from pipeline.data import Split

@@ -61,11 +61,11 @@ def read_space(path: Path, overrides: Sequence[str]) -> "SpaceConfig":
     """
     from pipeline import config_file
     from pipeline.config import SpaceConfig
-    from pipeline.scale import expanded, scaled
+    from pipeline.scale import scaled
     from pipeline.search.rules import RULES
+    from pipeline.space_file import space_file
 
-    data = config_file.read(path).data.get("data") if scaled(overrides) else None
-    file = config_file.read(path, expanded(overrides, data))
+    file = space_file(path, overrides)
     space = config_file.check(file, SpaceConfig, RULES)
     if space.scale and not scaled(overrides):
         message = f"is not written in a file: it shrinks one, by --set scale={space.scale}"
@@ -136,16 +136,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 quiet=options.quiet,
             )
         ((file, space, name),) = spaces
-        return run_sweep(
-            space,
-            space_file=file,
-            overrides=overrides,
-            store=options.store,
-            name=name,
-            resume=options.resume,
-            address=options.address,
-            quiet=options.quiet,
-        )
+        from pipeline.space_file import located
+
+        with located(file, overrides):
+            return run_sweep(
+                space,
+                space_file=file,
+                overrides=overrides,
+                store=options.store,
+                name=name,
+                resume=options.resume,
+                address=options.address,
+                quiet=options.quiet,
+            )
 
     return run_command(run)
 

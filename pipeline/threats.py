@@ -24,7 +24,7 @@ from pipeline.attacks import (
     ThreatName,
 )
 from pipeline.attacks.fab import PACKAGE, installed
-from pipeline.config_messages import Problem
+from pipeline.config_messages import Problem, suggestion
 from pipeline.config_types import Count, Epsilon, Judge, Name, Order, Positive
 from pipeline.errors import ConfigError
 from pipeline.fingerprint import fingerprint
@@ -171,8 +171,11 @@ def load_suite(name: str) -> SuiteConfig:
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else SUITES / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in SUITES.glob("*.yaml")))
-        raise ConfigError(f"no suite '{name}': write one of {known}, or the path of a YAML file")
+        known = sorted(file.stem for file in SUITES.glob("*.yaml"))
+        raise ConfigError(
+            f"no suite '{name}'{suggestion(name, known)}: write one of {', '.join(known)}, or the "
+            "path of a YAML file"
+        )
     return config_file.check(config_file.read(path), SuiteConfig, RULES)
 
 

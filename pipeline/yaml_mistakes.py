@@ -26,6 +26,7 @@ _AS_THEY_STAND = (
      "write the value out"),
     ("found duplicate anchor", "an anchor (&name) that is defined twice; rename one of the two"),
     ("found another document", "a second document (---); write one document a file"),
+    ("expected '<document start>'", "text that belongs to no key; check the lines above it"),
     ("that cannot start any token", "a character that YAML reserves; quote the text it stands in"),
     ("found unknown escape", "a backslash that begins no escape; write it twice, or use single "
      "quotes"),
@@ -44,7 +45,9 @@ class _Before:
     last: Token | None = None
 
 
-def mistake(text: str, error: yaml.MarkedYAMLError, tokens: Iterable[Token]) -> tuple[Position, str]:
+def mistake(
+    text: str, error: yaml.MarkedYAMLError, tokens: Iterable[Token]
+) -> tuple[Position, str]:
     """Position and description, which says what to write instead.
 
     Args:
@@ -96,9 +99,7 @@ def _before(tokens: Iterable[Token], index: int) -> _Before:
     return found
 
 
-def _in_brackets(
-    text: str, place: Position, problem: str, before: _Before
-) -> tuple[Position, str]:
+def _in_brackets(text: str, place: Position, problem: str, before: _Before) -> tuple[Position, str]:
     opening = _position(before.open[-1].start_mark)
     bracket = _at(text, opening)
     closing, got = _CLOSING[bracket], _at(text, place)
@@ -122,9 +123,7 @@ def _not_closed(bracket: str, place: Position) -> str:
     )
 
 
-def _in_block(
-    text: str, place: Position, problem: str, context: str
-) -> tuple[Position, str]:
+def _in_block(text: str, place: Position, problem: str, context: str) -> tuple[Position, str]:
     line, column = place
     lines = text.split("\n")
     own = lines[line - 1] if line <= len(lines) else ""

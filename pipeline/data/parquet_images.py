@@ -18,7 +18,7 @@ from pipeline.data.file_hash import file_hashes
 from pipeline.data.normalization import Normalization, mean_and_std
 from pipeline.data.parquet_files import Patterns, matching_files
 from pipeline.data.splits import cap_test, split_off_test, split_off_validation
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SettingError
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label")
@@ -84,10 +84,11 @@ def load_parquet(config: ParquetConfig) -> Dataset:
     elif config.num_test is not None:
         source, test = split_off_test(source, config.num_test, config.split_seed)
     else:
-        raise ConfigError(
-            f"data.test: expected files in {config.root} that match {', '.join(config.test)}, "
+        raise SettingError(
+            "data.test",
+            f"expected files in {config.root} that match {', '.join(config.test)}, "
             "found none; correct the pattern, or set data.num_test to draw a test split from "
-            "the training files"
+            "the training files",
         )
     num_validation = config.num_validation or max(1, len(source) // 10)
     train, validation = split_off_validation(

@@ -33,9 +33,9 @@ def _known_labels(space: SpaceConfig) -> Iterator[Problem]:
     ]
     for path, label in places:
         if label not in space.strategies:
-            known = ", ".join(space.strategies)
-            hint = suggestion(label, list(space.strategies))
-            yield Problem(path, f"no strategy is labelled '{label}'{hint}; `strategies` has {known}")
+            known = f"; `strategies` has {', '.join(space.strategies)}"
+            hint = suggestion(label, list(space.strategies)) or known
+            yield Problem(path, f"no strategy is labelled '{label}'{hint}")
     for index, label in enumerate(space.report.sources):
         if label not in space.baselines:
             known = ", ".join(space.baselines) or "none: add it there"
@@ -58,7 +58,10 @@ def _parameters_fit(space: SpaceConfig) -> Iterator[Problem]:
     labels = [label for label in space.search.strategies if label in space.strategies]
     for path, parameter in space.search.parameters.items():
         place = ("search", "parameters", path)
-        if path.partition(".")[0] not in ("strategy", "training", "model"):
+        if path == "strategy.method":
+            yield Problem(place, "list the labels to search in search.strategies", "key")
+            continue
+        if not path.startswith(("strategy.", "training.", "model.")):
             yield Problem(
                 place,
                 "expected a path that starts with strategy., training. or model., such as "
@@ -69,7 +72,9 @@ def _parameters_fit(space: SpaceConfig) -> Iterator[Problem]:
         users = [label for label in labels if applies(space, label, path)]
         if labels and not users:
             known = _settings(space, labels)
-            hint = suggestion(path, known) or f"; they have {', '.join(known)}"
+            near = nearest(path.partition(".")[2], known)
+            listed = ", ".join(f"strategy.{name}" for name in known)
+            hint = f"; did you mean 'strategy.{near}'?" if near else f"; they have {listed}"
             yield Problem(
                 place, f"none of the searched strategies ({', '.join(labels)}) has it{hint}", "key"
             )
@@ -83,18 +88,21 @@ def _parameters_fit(space: SpaceConfig) -> Iterator[Problem]:
 
 def _settings(space: SpaceConfig, labels: Sequence[str]) -> list[str]:
     """What of the strategies can be searched."""
-    named = [field.name for label in labels for field in dataclasses.fields(space.strategies[label])]
-    return [f"strategy.{name}" for name in dict.fromkeys(named) if name != "method"]
+    named = [
+        field.name for label in labels for field in dataclasses.fields(space.strategies[label])
+    ]
+    return [name for name in dict.fromkeys(named) if name != "method"]
 
 
 def _path_meant(space: SpaceConfig, labels: Sequence[str], path: str) -> str:
     """The setting whose last word is nearest to the path's; any, where none is near."""
-    known = _settings(space, labels)
-    for section in ("training", "model"):
-        names = [field.name for field in dataclasses.fields(getattr(space, section))]
-        known += [f"{section}.{name}" for name in names]
-    last = {name.rpartition(".")[2]: name for name in reversed(known)}
-    return last[nearest(path.rpartition(".")[2], list(last)) or "epochs"]
+    known = {
+        field.name: f"{section}.{field.name}"
+        for section in ("model", "training")
+        for field in dataclasses.fields(getattr(space, section))
+    }
+    known |= {name: f"strategy.{name}" for name in _settings(space, labels)}
+    return known[nearest(path.rpartition(".")[2], list(known)) or "epochs"]
 
 
 def _misfits(
@@ -116,7 +124,10 @@ def _misfits(
 
 
 def _lambda_known(space: SpaceConfig) -> Iterator[Problem]:
-    searched = "strategy.sparsity_weight" in space.search.parameters
+    # Also where it is searched under a wrong name, which another rule tells.
+    searched = any(
+        nearest(path.rpartition(".")[2], ["sparsity_weight"]) for path in space.search.parameters
+    )
     used = [*space.baselines, *([] if searched else space.search.strategies)]
     for label in dict.fromkeys(used):
         if label in space.strategies:
@@ -143,7 +154,9 @@ def _sampler_can(space: SpaceConfig) -> Iterator[Problem]:
             except FieldError as error:
                 yield Problem(("search", "parameters", path), str(error))
     elif search.num_trials is None:
-        message = f"num_trials is missing: {search.sampler} never ends by itself; add num_trials: 30"
+        message = (
+            f"num_trials is missing: {search.sampler} never ends by itself; add num_trials: 30"
+        )
         yield Problem(("search",), message, "key")
     elif not search.parameters and len(search.strategies) == 1:
         message = "nothing is searched: give parameters or several strategies"
@@ -183,7 +196,7 @@ def _suites_exist(space: SpaceConfig) -> Iterator[Problem]:
             try:
                 Threat.named(stage.threat, domain)
             except ValueError as error:
-                yield Problem(place, f"suite '{name}': {error}")
+                yield Problem(place, f"suite '{name}': {error}; or name another suite")
                 break
         access = {stage.access for stage in (suite, *suite.then)}
         if access == {"transfer"}:

@@ -32,8 +32,10 @@ class ParameterConfig:
         if self.values is not None:
             if self.low is not None or self.high is not None or self.log or self.step is not None:
                 raise FieldError("values", "give either values or low and high, not both")
-            if not self.values or len({str(v) for v in self.values}) != len(self.values):
-                raise FieldError("values", "expected at least one value, each once")
+            if not self.values:
+                raise FieldError("values", "expected at least one value, got none")
+            if len({str(v) for v in self.values}) != len(self.values):
+                raise FieldError("values", "a value stands here twice; remove one")
             return
         if self.low is None or self.high is None:
             missing = "low" if self.low is None else "high"

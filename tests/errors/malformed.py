@@ -125,7 +125,12 @@ def _of_keys(text: str, path: Path, place: Place, parent: Any, name: str) -> Ite
     key = str(path[-1])
     at = position(text, place.key)
     after = place.key + len(key)
-    for wrong in (key[0] + key[2:1:-1] + key[1] + key[3:], f"{key}s", f"{key.upper()}_X", f"x-{key}"):
+    for wrong in (
+        key[0] + key[2:1:-1] + key[1] + key[3:],
+        f"{key}s",
+        f"{key.upper()}_X",
+        f"x-{key}",
+    ):
         if wrong not in keys(parent) and wrong != key:
             changed = text[: place.key] + wrong + text[after:]
             yield Mistake("misspelt key", f"{name} -> {wrong}", changed.encode(), *at)
@@ -149,7 +154,20 @@ def _of_keys(text: str, path: Path, place: Place, parent: Any, name: str) -> Ite
         yield Mistake("key missing", name, rest_text.encode(), line, column)
 
 
-_NUMBERS = ("many", "-1e9", "1e400", ".nan", "-.inf", "yes", "[1, 2, 3, 4, 5, 6, 7]", "1/0", "'8/0'", "9" * 45, "0x", "''")
+_NUMBERS = (
+    "many",
+    "-1e9",
+    "1e400",
+    ".nan",
+    "-.inf",
+    "yes",
+    "[1, 2, 3, 4, 5, 6, 7]",
+    "1/0",
+    "'8/0'",
+    "9" * 45,
+    "0x",
+    "''",
+)
 _TEXTS = ("[a, [b]]", "{a: 1}", "3.5", "no", "2024-01-01T00:00:00")
 _NAMES = ("'a b'", "../x", "''", f"'{'x' * 65}'", "ä")
 
@@ -228,7 +246,9 @@ def _of_syntax(text: str, path: Path, place: Place, name: str) -> Iterator[Mista
         yield Mistake("open bracket", name, open_.encode(), position(text, place.value)[0])
         unopened = text[: place.value] + text[place.value + 1 :]
         yield Mistake("bracket not opened", name, unopened.encode(), position(text, place.value)[0])
-        other = text[: place.end - 1] + {"]": "}", "}": "]"}[text[place.end - 1]] + text[place.end :]
+        other = (
+            text[: place.end - 1] + {"]": "}", "}": "]"}[text[place.end - 1]] + text[place.end :]
+        )
         yield Mistake("other bracket", name, other.encode(), position(text, place.end - 1)[0])
         inside = text[place.value : place.end]
         if ", " in inside:
@@ -250,12 +270,21 @@ def _of_lines(text: str) -> Iterator[Mistake]:
         if line.startswith("  ") and not line.startswith("   "):
             tab = changed(number, "\t" + line.lstrip())
             yield Mistake("tab", what, tab, number + 1)
-            if lines[number - 1].startswith("  ") and not lines[number-1].lstrip().startswith("#"):
+            if lines[number - 1].startswith("  ") and not lines[number - 1].lstrip().startswith(
+                "#"
+            ):
                 for spaces in (" ", "   "):
-                    yield Mistake("indentation", what, changed(number, spaces + line.lstrip()), number + 1)
+                    yield Mistake(
+                        "indentation", what, changed(number, spaces + line.lstrip()), number + 1
+                    )
         if ": " in line.partition(" #")[0]:
             yield Mistake("no colon", what, changed(number, line.replace(": ", " ", 1)), number + 1)
             yield Mistake(
-                "no space after the colon", what, changed(number, line.replace(": ", ":", 1)), number + 1
+                "no space after the colon",
+                what,
+                changed(number, line.replace(": ", ":", 1)),
+                number + 1,
             )
-        yield Mistake("second document", what, changed(number, f"---\n{line}"), number + 1, None, False)
+        yield Mistake(
+            "second document", what, changed(number, f"---\n{line}"), number + 1, None, False
+        )
