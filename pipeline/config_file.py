@@ -30,7 +30,7 @@ MAX_PROBLEMS = 200
 """Reported at once; nobody mends more, and a hostile file has as many as it has bytes."""
 MAX_SHOWN = 300
 """Characters of a `--set` that a message repeats."""
-_SET_USAGE = "write --set dotted.path=value, such as --set training.num_epochs=10"
+_SET_USAGE = "write --set dotted.path=value, such as --set training.epochs=10"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,7 +83,7 @@ def space_files(path: Path) -> list[Path]:
         return [path]
     found = sorted(path.rglob("*.yaml"))
     if not found:
-        raise ConfigError(f"--space {path}: the folder holds no .yaml file")
+        raise ConfigError(f"--space {path}: the folder holds no .yaml file; name a file")
     return found
 
 
@@ -103,7 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         files = space_files(options.space)
         if options.name is not None and len(files) > 1:
-            raise ConfigError("--name: a folder holds several sweeps, each with its space's name")
+            raise ConfigError(
+                "--name: a folder holds several sweeps, each with its space's name; remove --name"
+            )
         # All of them first: a mistake in the last one is told before the first one runs.
         spaces = []
         for file in files:

@@ -296,7 +296,7 @@ def members(
     found: dict[str, Member] = {clean.hash: clean}
     headline = headline_threat(suite, domain)
     for _, stage in _stages(suite):
-        threat = headline if stage.threat is None else _threat(stage.threat, domain)
+        threat = headline if stage.threat is None else _threat(stage.threat, domain, suite)
         if threat.alters:
             control = replace(
                 clean,
@@ -332,14 +332,14 @@ def headline_threat(suite: SuiteConfig, domain: Domain) -> Threat:
     Raises:
         ConfigError: It is not for such samples.
     """
-    return _threat(suite.threat, domain)
+    return _threat(suite.threat, domain, suite)
 
 
-def _threat(name: ThreatName | None, domain: Domain) -> Threat:
+def _threat(name: ThreatName | None, domain: Domain, suite: SuiteConfig) -> Threat:
     try:
         return Threat.named(name, domain)
     except ValueError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(f"suite '{suite.name}': {error}; or name another suite") from error
 
 
 def _size(attack: AttackConfig, radius: float) -> float:

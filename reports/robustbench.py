@@ -36,7 +36,7 @@ def find_trial(
         labels = dict.fromkeys(trial.row.label for study in studies for trial in study.trials)
         more = ", ..." if len(labels) > _MOST_LABELS else ""
         raise ConfigError(
-            f"{option} {name}: no trial of these sweeps has that label or fingerprint; there are "
+            f"{option} {name}: no trial of these sweeps has that label or fingerprint; write one of "
             f"{', '.join([*labels][:_MOST_LABELS]) or 'none'}{more}"
         )
     if len({trial.row.fingerprint for _, trial in found}) > 1:

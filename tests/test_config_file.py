@@ -336,11 +336,11 @@ def test_overrides(write: Write, override: str, expected: dict[str, Any]) -> Non
     ("override", "expected"),
     [
         ("foo", "--set foo: expected a path and a value; write --set dotted.path=value, such as "
-         "--set training.num_epochs=10"),
+         "--set training.epochs=10"),
         ("=3", "--set =3: expected a path and a value; write --set dotted.path=value, such as "
-         "--set training.num_epochs=10"),
+         "--set training.epochs=10"),
         ("a..b=3", "--set a..b=3: expected a path and a value; write --set dotted.path=value, such "
-         "as --set training.num_epochs=10"),
+         "as --set training.epochs=10"),
         ("a.b=3", "--set a.b=3: 'a' is a single value, not a mapping; set it as a whole: --set a=value"),
         ("l.7=3", "--set l.7=3: expected a list index from 0 to 1 (which appends), got '7'"),
         ("l.x=3", "--set l.x=3: expected a list index from 0 to 1 (which appends), got 'x'"),

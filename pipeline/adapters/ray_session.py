@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import ray
+from ray._private import services
 
 from pipeline.errors import ConfigError
 
@@ -60,8 +61,8 @@ def connected(address: str | None) -> Iterator[dict[str, float]]:
         if address is None:
             # Not whatever cluster a variable or a leftover file of this machine may name.
             where = {"address": "local", "include_dashboard": False}
-        elif address != "auto" and not _answers(address):
-            raise _no_cluster(address)
+        else:
+            _refuse_silence(address)
         try:
             context = ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
             _session.append(str(context.address_info["session_dir"]))
@@ -76,14 +77,26 @@ def connected(address: str | None) -> Iterator[dict[str, float]]:
             ray.shutdown()
 
 
-def _answers(address: str) -> bool:
-    """Whether anything listens there; Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+def head_address(address: str) -> str:
+    """`host:port` of a cluster's head; `auto` is the one this machine knows of.
+
+    Raises:
+        ConnectionError: `auto`, and the machine knows of none.
+    """
+    if address != "auto":
+        return address
+    if ray.is_initialized():
+        return str(ray.get_runtime_context().gcs_address)
+    return str(services.canonicalize_bootstrap_address("auto"))
+
+
+def _refuse_silence(address: str) -> None:
+    """Raise a ConfigError where nothing listens; Ray itself would try for minutes."""
     try:
+        host, _, port = head_address(address).removeprefix("ray://").rpartition(":")
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
-    except (OSError, ValueError, OverflowError):
-        return False
-    return True
+    except (OSError, ValueError, OverflowError) as error:
+        raise _no_cluster(address) from error
 
 
 def _no_cluster(address: str) -> ConfigError:

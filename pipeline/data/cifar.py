@@ -167,7 +167,10 @@ def _extract(source: Any, archive: Path) -> None:
             utils.extract_archive(archive, scratch)
             _rename(scratch / source.base_folder, folder)
     except OSError as error:
-        raise ConfigError(f"{archive}: cannot be extracted beside itself ({error})") from None
+        raise ConfigError(
+            f"{archive}: cannot be extracted beside itself ({error}); make room "
+            "there, or extract it yourself"
+        ) from None
 
 
 def _rename(extracted: Path, folder: Path) -> None:

@@ -186,7 +186,7 @@ def _scan(
             group.append(groups[at])
             labels.append(value)
     if not labels:
-        raise ConfigError(f"{files[0]}: expected recordings, got a file without rows")
+        raise ConfigError(f"{files[0]}: expected recordings, got a file without rows; remove it")
     arrays = (np.asarray(values, np.int64) for values in (file, row, group, labels))
     where, rows, row_groups, classes = arrays
     return ParquetRecordings(tuple(files), where, rows, row_groups), classes, tuple(skipped)
@@ -226,7 +226,10 @@ def _group_sizes(path: Path, metadata: Any) -> list[int]:
 
 
 def _unreadable(path: Path, error: Exception) -> ConfigError:
-    return ConfigError(f"{path}: cannot be read as Parquet ({' '.join(str(error).split())})")
+    return ConfigError(
+        f"{path}: cannot be read as Parquet ({' '.join(str(error).split())}); "
+        "repair it, or narrow data.train and data.test"
+    )
 
 
 def _check_columns(path: Path, schema: Any, label: str) -> None:

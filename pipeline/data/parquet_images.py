@@ -156,7 +156,7 @@ def _read(files: Sequence[Path], config: ParquetConfig) -> Split:
                 parts.append(np.stack(images))
                 labels.append(batch_labels)
     if not parts:
-        raise ConfigError(f"{files[0]}: expected images, got a file without rows")
+        raise ConfigError(f"{files[0]}: expected images, got a file without rows; remove it")
     return Split(images=np.concatenate(parts), labels=np.concatenate(labels))
 
 
@@ -187,7 +187,10 @@ def _batches(
                 first_row += len(batch)
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{file}: cannot be read as Parquet ({reason})") from None
+        raise ConfigError(
+            f"{file}: cannot be read as Parquet ({reason}); repair it, or narrow "
+            "data.train and data.test"
+        ) from None
 
 
 def _columns(file: Path, schema: Any, config: ParquetConfig) -> tuple[str, str]:
