@@ -226,19 +226,19 @@ def _nearest(path: Path) -> str:
 def _set_by_hand(override: str) -> Setting:
     """What a `--set dotted.path=value` says."""
     shown = " ".join(override.split())
-    shown = "--set " + (shown if len(shown) <= MAX_SHOWN else shown[: MAX_SHOWN - 3] + "...")
+    shown = shown if len(shown) <= MAX_SHOWN else shown[: MAX_SHOWN - 3] + "..."
     path, equals, text = override.partition("=")
     if not equals or not all(path.strip().split(".")):
-        raise ConfigError(f"{shown}: expected a path and a value; {_SET_USAGE}")
+        raise ConfigError(f"--set {shown}: expected a path and a value; {_SET_USAGE}")
     try:
         value, entries = config_yaml.parse(text)
     except YAMLProblem as problem:
-        raise ConfigError(f"{shown}: the value has {problem.message}") from None
+        raise ConfigError(f"--set {shown}: the value has {problem.message}") from None
     return Setting(
         path=path,
         value=value,
         entries=entries,
-        places=dict.fromkeys(entries or [()], (shown, shown)),
+        places=dict.fromkeys(entries or [()], (f"--set {shown}", f"--set {shown}")),
     )
 
 

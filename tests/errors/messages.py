@@ -1,6 +1,7 @@
 """Every message that the source can give a user, and those that docs/errors.md explains."""
 
 import ast
+import functools
 import itertools
 import re
 from collections.abc import Iterator, Sequence
@@ -11,8 +12,10 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "errors.md"
 FILLED = "\N{HORIZONTAL ELLIPSIS}"
 """What stands for a part of a message that is filled in when it is printed."""
+PLACEHOLDER = re.compile("<[a-z][a-z ]*>")
+"""What stands for it on the page."""
 TOLD = {"ConfigError": 0, "SettingError": 1, "FieldError": 1, "YAMLProblem": 1, "Problem": 1,
-        "ArgumentTypeError": 0, "DivergedError": 0, "InexactError": 0, "error": 0}  # fmt: skip
+        "ArgumentTypeError": 0, "DivergedError": 0, "InexactError": 0, "_damaged": 1, "error": 0}  # fmt: skip
 """Whose argument of this number is read by a user; so is that of every kind of `ConfigError`."""
 VALIDATORS = ("__post_init__", "_parse_fraction", "named")
 """Functions whose ValueError is told with the place of the setting."""
@@ -47,18 +50,34 @@ class Entry:
 
         A placeholder stands for anything; it must not stand for most of what a message says.
         """
-        same = re.sub(r"<[a-z][a-z ]*>", "", self.text)
-        pattern = re.sub(r"<[a-z][a-z\\ ]*>", ".+", re.escape(self.text))
-        close = 2 * len(re.findall(r"[A-Za-z]", same)) > message.letters
-        return close and re.fullmatch(pattern, message.text) is not None
+        return 2 * self.letters > message.letters and bool(self.pattern.fullmatch(message.text))
+
+    @property
+    def letters(self) -> int:
+        """How much of it is no placeholder."""
+        return len(re.findall(r"[A-Za-z]", self.fixed))
+
+    @functools.cached_property
+    def fixed(self) -> str:
+        """It without its placeholders."""
+        return PLACEHOLDER.sub("", self.text)
+
+    @functools.cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """What it stands for."""
+        parts = [re.escape(part) for part in PLACEHOLDER.split(self.text)]
+        return re.compile(".+".join(parts), re.DOTALL)
 
 
 def entries(page: str) -> list[Entry]:
     """The page's list items: code spans, a line each, and the text below them."""
     found = []
-    for item in re.finditer(r"^- ((?:`[^`]+`(?:<br>)?\n  )*`[^`]+`)\n((?:  .*\n|\n)*)", page, re.M):
-        line = page.count("\n", 0, item.start()) + 1
-        found += [Entry(line, text, item[2].strip()) for text in re.findall(r"`([^`]+)`", item[1])]
+    for item in re.finditer(r"^- ((?:(``?).+?\2<br>\n  )+)(.*(?:\n  .*)*)", page, re.M):
+        for number, line in enumerate(item[1].splitlines()):
+            text = line.strip().removesuffix("<br>").strip("`").strip()
+            if text:
+                at = page.count("\n", 0, item.start()) + 1 + number
+                found.append(Entry(at, text, item[3]))
     return found
 
 
@@ -112,17 +131,31 @@ class _Source:
                 checks = name == "ValueError" and around and around.name in VALIDATORS
                 if name in errors and ast.unparse(node.func) != "file.error" or checks:
                     yield from self._of_call(node, TOLD.get(name, 0))
-            if isinstance(node, ast.FunctionDef) and "Position, str" in ast.unparse(node.returns or node.args):
+            if isinstance(node, ast.FunctionDef) and "Position, str" in ast.unparse(
+                node.returns or node.args
+            ):
                 for text in self._returned(node):
                     yield node.lineno, text
 
     def _of_call(self, call: ast.Call, index: int) -> Iterator[tuple[int, str]]:
+        if call.args and isinstance(call.args[0], ast.Starred):
+            yield from self._of_pairs(call)
+            return
         named = [k.value for k in call.keywords if k.arg in ("message", "msg")]
         argument = call.args[index] if len(call.args) > index else (named or [None])[0]
-        if argument is None or isinstance(argument, ast.Starred):
+        if argument is None:
             return
         for text in self._texts(argument, call):
             yield call.lineno, text
+
+    def _of_pairs(self, call: ast.Call) -> Iterator[tuple[int, str]]:
+        """Messages of `SettingError(*problems[0], *problems[1:])`, a list of paths and messages."""
+        name = next((n.id for n in ast.walk(call.args[0]) if isinstance(n, ast.Name)), "")
+        for node in ast.walk(self.tree):
+            match node:
+                case ast.Assign(targets=[ast.Name(id=target)], value=ast.ListComp(elt=pair)):
+                    if target == name and isinstance(pair, ast.Tuple):
+                        yield from ((call.lineno, text) for text in self._texts(pair.elts[1], pair))
 
     def _returned(self, function: ast.FunctionDef) -> Iterator[str]:
         for node in ast.walk(function):
