@@ -83,7 +83,7 @@ def parse(text: str) -> tuple[Any, dict[EntryPath, Entry]]:
     except RecursionError:
         raise YAMLProblem((1, 1), _TOO_DEEP) from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        raise YAMLProblem((1, 1), f"not valid YAML: {_one_line(error)}") from None
+        raise YAMLProblem((1, 1), f"not valid YAML: {_one_line(error)}; check the file") from None
     if root is None:
         return None, {}
     builder = _Builder()
@@ -169,7 +169,7 @@ def _key(node: Node) -> str | int:
     if isinstance(key, str) or (isinstance(key, int) and not isinstance(key, bool)):
         return key
     if not node.value:
-        raise YAMLProblem(_start(node), "a key is missing before the ':'")
+        raise YAMLProblem(_start(node), "a key is missing before the ':'; write it")
     read_as = _READ_AS[type(key)]
     raise YAMLProblem(
         _start(node),

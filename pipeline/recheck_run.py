@@ -109,7 +109,7 @@ def _judge(checkpoint: checkpoints.Checkpoint, device: torch.device) -> ExactCla
     try:
         return exact(model).to(device)
     except InexactError as error:
-        raise ConfigError(f"{error}; a suite that says judge: plain judges it") from error
+        raise ConfigError(f"{error}; use a suite that says judge: plain") from error
 
 
 def _files(

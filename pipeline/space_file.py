@@ -31,4 +31,6 @@ def located(path: Path, overrides: Sequence[str]) -> Iterator[None]:
         yield
     except SettingError as error:
         file = space_file(path, overrides)
-        raise file.error(Problem(file.path(place), text) for place, text in error.problems) from None
+        raise file.error(
+            Problem(file.path(place), text) for place, text in error.problems
+        ) from None

@@ -237,7 +237,7 @@ def _threats_fit(suite: SuiteConfig) -> list[Problem]:
                 message = "fab knows no clamp that destroys counts; leave it out of this stage"
             elif threat == "binary" and attack.method not in (*FLIPPING, "nothing"):
                 flips = ", ".join(FLIPPING)
-                message = f"{attack.method} moves within a ball; threat: binary takes {flips}"
+                message = f"{attack.method} moves within a ball; with threat: binary use {flips}"
             elif threat != "binary" and attack.method in FLIPPING:
                 message = (
                     f"{attack.method} turns over entries of binary frames; write threat: binary "

@@ -154,7 +154,7 @@ MALFORMED = [
     ("? [1]\n: 2\n", "1:3 a list or mapping as a key; expected text before the ':'"),
     ("on: 1\n", "1:1 the key on, which YAML reads as true or false; quote it: 'on'"),
     ("1.5: 1\n", "1:1 the key 1.5, which YAML reads as a number; quote it: '1.5'"),
-    ("?\n: 1\n", "1:2 a key is missing before the ':'"),
+    ("?\n: 1\n", "1:2 a key is missing before the ':'; write it"),
     ("{: 1}\n", "1:2 a key or value is missing here; write it, or quote the text"),
     (": 1\n", "1:1 a ':' without a key before it; write 'key: value'"),
     ("a: 1\n  b: 2\n", "2:3 a line indented below line 1, which has a value already; check the indentation"),

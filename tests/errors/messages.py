@@ -88,7 +88,7 @@ def messages() -> list[Message]:
     for folder in ("models", "pipeline", "reports"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = path.relative_to(ROOT).as_posix()
-            source = _Source(ast.parse(path.read_text()))
+            source = Source(ast.parse(path.read_text()))
             for line, text in source.told(errors - ({"Problem"} if name in OTHERS else set())):
                 message = Message(f"{name}:{line}", text)
                 if message.letters > 3:
@@ -109,7 +109,7 @@ def _kinds_of_config_error() -> set[str]:
     return known
 
 
-class _Source:
+class Source:
     """One module."""
 
     def __init__(self, tree: ast.Module) -> None:
