@@ -12,7 +12,7 @@ from pipeline.attacks import Domain
 from pipeline.config_messages import dotted, nearest, refusals, translate
 from pipeline.config_types import Count, CountOrZero, Epsilon, Name, NonNegative, Order, PaperPlace
 from pipeline.data import DataConfig, Dataset
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SettingError
 from pipeline.fingerprint import fingerprint
 from pipeline.search.halving import HalvingConfig
 from pipeline.search.space import ParameterConfig
@@ -272,9 +272,10 @@ class SpaceConfig:
             return trial
         weight = PAPER_SPARSITY_WEIGHT.get((self.data.dataset, method))
         if weight is None:
-            raise ConfigError(
-                f"strategies.{label}.sparsity_weight: the paper gives no lambda for {method} on "
-                f"{self.data.dataset}; write one, such as sparsity_weight: 0.01"
+            raise SettingError(
+                f"strategies.{label}.sparsity_weight",
+                f"the paper gives no lambda for {method} on {self.data.dataset}; write one, such "
+                "as sparsity_weight: 0.01",
             )
         return trial.with_values({"strategy.sparsity_weight": weight})
 

@@ -44,6 +44,8 @@ class Setting:
     """Of the value, by the path within it."""
     places: Mapping[EntryPath, tuple[str, str]]
     """How messages name the key and the value of each of these entries."""
+    above: str
+    """How messages name what the value lies in, where only this setting makes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,6 +240,7 @@ def _set_by_hand(override: str) -> Setting:
         path=path,
         value=value,
         entries=entries,
+        above=f"--set {shown}",
         places=dict.fromkeys(entries or [()], (f"--set {shown}", f"--set {shown}")),
     )
 
@@ -252,7 +255,7 @@ def _override(file: ConfigFile, number: int, setting: Setting) -> None:
         del file.overrides[known]
     for length in range(1, len(path) + 1):
         if path[:length] not in file.entries:
-            file.overrides.setdefault(path[:length], (number, shown))
+            file.overrides.setdefault(path[:length], (number, (setting.above,) * 2))
     # The scalars' texts stay known, so that "quote it" can be said of them, too.
     file.entries.update({(*path, *inner): entry for inner, entry in setting.entries.items()})
     file.overrides.update(

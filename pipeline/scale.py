@@ -66,6 +66,7 @@ def _setting(file: ConfigFile, place: tuple[str | int, ...], path: str) -> Setti
     return Setting(
         path=path,
         value=value,
+        above=file.location(place[:1], "key"),
         entries={known: file.entries[(*place, *known)] for known in inner},
         places={
             known: (file.location((*place, *known), "key"), file.location((*place, *known)))

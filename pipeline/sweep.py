@@ -100,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Imported here, as the engines below: `--help` and a wrong path are told at once.
         from pipeline.config_types import NAME_PATTERN
         from pipeline.plan import describe_plan
+        from pipeline.space_file import located
 
         files = space_files(options.space)
         if options.name is not None and len(files) > 1:
@@ -117,9 +118,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
             spaces.append((file, space, name))
         if options.plan:
-            for _, space, _ in spaces:
-                for line in describe_plan(space, options.store):
-                    sys.stdout.write(line + "\n")
+            for file, space, _ in spaces:
+                with located(file, overrides):
+                    for line in describe_plan(space, options.store):
+                        sys.stdout.write(line + "\n")
             return 0
         # Imported here: the engines take seconds, and a wrong space should be told at once.
         if not options.quiet:
@@ -138,8 +140,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 quiet=options.quiet,
             )
         ((file, space, name),) = spaces
-        from pipeline.space_file import located
-
         with located(file, overrides):
             return run_sweep(
                 space,

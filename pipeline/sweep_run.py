@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from models import build_model
-from models.config import FieldError
 from pipeline.adapters.driver_lock import only_driver
 from pipeline.adapters.mlflow_tracker import open_tracker
 from pipeline.adapters.optuna_ledger import OptunaLedger
@@ -30,9 +29,10 @@ from pipeline.console import Progress
 from pipeline.data import EVENT_DATASETS, Dataset
 from pipeline.engine_log import FILE_NAME, engine_log
 from pipeline.environment import describe
-from pipeline.errors import ConfigError, SettingError
+from pipeline.errors import ConfigError
 from pipeline.files import StorePath, local_folder, open_store, takes_nothing
 from pipeline.fingerprint import fingerprint
+from pipeline.fit import require_fit
 from pipeline.interrupts import STOPPED, interruptible
 from pipeline.judging import judgements
 from pipeline.object_path import ObjectPath
@@ -88,6 +88,7 @@ def run_sweep(
     if address is None and not is_connected():
         shares(space.compute, local_resources(), "this machine")
     with _data(space, store, address, console) as dataset:
+        require_fit(space, dataset)
         model_note = _model_note(space, dataset)
         open_store(store)
         database = study_database(local_folder(store))
@@ -122,6 +123,7 @@ def _data(
     if space.data.dataset not in EVENT_DATASETS:
         yield load_stored(space.data, store)
         return
+    EVENT_DATASETS[space.data.dataset](space.data)  # lists the files: absent ones are told at once
     with connected(address):
         yield load_stored(space.data, store, run=ray_map, say=console.line)
 
@@ -238,11 +240,8 @@ def _trouble(store: StorePath, error: Exception) -> str:
 
 
 def _model_note(space: SpaceConfig, dataset: Dataset) -> str:
-    """The network in a few words; building it finds out whether it fits the data."""
-    try:
-        model = build_model(space.model, input_spec(dataset))
-    except FieldError as error:
-        raise SettingError(f"model.{error.field}", str(error)) from error
+    """The network in a few words."""
+    model = build_model(space.model, input_spec(dataset))
     count = sum(parameter.numel() for parameter in model.parameters())
     config = space.model
     return (

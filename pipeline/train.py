@@ -50,6 +50,7 @@ def _train(options: argparse.Namespace) -> int:
     from pipeline.console import Progress, percent
     from pipeline.experiment import train, trial_folder, write_config
     from pipeline.files import open_store
+    from pipeline.fit import require_fit
     from pipeline.records import SplitName
     from pipeline.resources import check_device, local_resources
     from pipeline.space_file import located
@@ -66,6 +67,7 @@ def _train(options: argparse.Namespace) -> int:
     with located(options.space, options.overrides):
         check_device("compute.device", space.compute.device, local_resources()["GPU"])
         dataset = load_stored(space.data, options.store, say=console.line)
+        require_fit(space, dataset)
     trial = space.trial(label)
     fingerprint = trial.fingerprint()
     folder = trial_folder(open_store(options.store), fingerprint)

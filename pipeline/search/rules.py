@@ -8,7 +8,7 @@ from models.config import FieldError
 from pipeline.attacks import Domain, Threat
 from pipeline.config import SpaceConfig
 from pipeline.config_messages import Problem, nearest, suggestion
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SettingError
 from pipeline.threats import SuiteConfig, load_suite
 
 _HALF_AN_EVENT = 0.5
@@ -33,7 +33,7 @@ def _known_labels(space: SpaceConfig) -> Iterator[Problem]:
     ]
     for path, label in places:
         if label not in space.strategies:
-            known = f"; `strategies` has {', '.join(space.strategies)}"
+            known = f"; write one of {', '.join(space.strategies)}"
             hint = suggestion(label, list(space.strategies)) or known
             yield Problem(path, f"no strategy is labelled '{label}'{hint}")
     for index, label in enumerate(space.report.sources):
@@ -74,7 +74,7 @@ def _parameters_fit(space: SpaceConfig) -> Iterator[Problem]:
             known = _settings(space, labels)
             near = nearest(path.partition(".")[2], known)
             listed = ", ".join(f"strategy.{name}" for name in known)
-            hint = f"; did you mean 'strategy.{near}'?" if near else f"; they have {listed}"
+            hint = f"; did you mean 'strategy.{near}'?" if near else f"; write one of {listed}"
             yield Problem(
                 place, f"none of the searched strategies ({', '.join(labels)}) has it{hint}", "key"
             )
@@ -112,11 +112,10 @@ def _misfits(
     for place, value in examples:
         try:
             space.trial(label, {path: value})
+        except SettingError:
+            continue  # a missing lambda, which another parameter may supply
         except ConfigError as error:
             text = str(error)
-            # A missing lambda may be what another parameter supplies.
-            if "the paper gives no lambda" in text:
-                continue
             unknown = "a trial has no such setting" in text
             yield (() if unknown else place), text.removeprefix(f"{path}: ")
             if unknown:
@@ -133,8 +132,8 @@ def _lambda_known(space: SpaceConfig) -> Iterator[Problem]:
         if label in space.strategies:
             try:
                 space.trial(label)
-            except ConfigError as error:
-                yield Problem(("strategies", label), str(error).partition(": ")[2])
+            except SettingError as error:
+                yield Problem(("strategies", label), error.problems[0][1])
 
 
 def _sampler_can(space: SpaceConfig) -> Iterator[Problem]:

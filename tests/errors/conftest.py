@@ -21,12 +21,13 @@ REMEDY = re.compile(
 
 @pytest.fixture(scope="session")
 def explained() -> Callable[[str], Sequence[Entry]]:
-    """The page's entries for a message as it is printed, without its place."""
+    """The page's entries for a line that begins with its place in a file."""
     known = entries(PAGE.read_text())
 
-    def find(text: str) -> list[Entry]:
-        without_path = text.partition(": ")[2]
-        return [e for e in known if any(e.pattern.fullmatch(t) for t in (text, without_path) if t)]
+    def find(line: str) -> list[Entry]:
+        text = line.partition(" ")[2].lstrip()
+        forms = [f"file{line}", text, text.partition(": ")[2]]
+        return [e for e in known if any(form and e.pattern.fullmatch(form) for form in forms)]
 
     return find
 

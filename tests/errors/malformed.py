@@ -1,15 +1,26 @@
 """Malformed YAML files, made of good ones by one mistake each, with the line at fault."""
 
 import dataclasses
-import math
-from collections.abc import Iterator
+import functools
+import random
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from pipeline.config_kinds import accepts, alternatives, bare, choices, item, keys, single
+from pipeline.config_kinds import (
+    accepts,
+    alternatives,
+    bare,
+    choices,
+    item,
+    keys,
+    members,
+    single,
+)
 
 Path = tuple[str | int, ...]
 
@@ -20,13 +31,13 @@ class Mistake:
 
     kind: str
     what: str
-    """The mistake in a few words."""
+    """The entry or line it was made at, and how."""
     content: bytes
     line: int
-    """Where the message must point, counted from 1."""
-    column: int | None = None
+    """Where a message must point, counted from 1."""
+    column: int | None
     """None where the line says enough."""
-    certain: bool = True
+    certain: bool
     """Whether no file with this mistake may be taken."""
 
 
@@ -42,7 +53,13 @@ class Place:
     scalar: bool
 
 
-def places(text: str) -> dict[Path, Place]:
+def position(text: str, index: int) -> tuple[int, int]:
+    """Line and column, counted from 1."""
+    return text.count("\n", 0, index) + 1, index - (text.rfind("\n", 0, index) + 1) + 1
+
+
+@functools.cache
+def places(text: str) -> Mapping[Path, Place]:
     """Every entry of the file."""
     found: dict[Path, Place] = {}
 
@@ -64,44 +81,66 @@ def places(text: str) -> dict[Path, Place]:
             for index, child in enumerate(node.value):
                 note(child, (*path, index), child.start_mark.index, inside)
 
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    note(root, (), 0, False)
-    del found[()]
+    note(yaml.compose(text, Loader=yaml.SafeLoader), (), 0, False)
     return found
 
 
-def position(text: str, index: int) -> tuple[int, int]:
-    """Line and column, counted from 1."""
-    return text.count("\n", 0, index) + 1, index - (text.rfind("\n", 0, index) + 1) + 1
-
-
-def replaced(text: str, path: Path, value: str) -> tuple[str, Place]:
-    """The text with another value at a path."""
-    place = places(text)[path]
-    return text[: place.value] + value + text[place.end :], place
-
-
 def mistakes(text: str, kind: Any) -> Iterator[Mistake]:
-    """One mistake at every entry, of every kind that applies to it.
+    """One mistake at every entry and line, of every kind that applies to it.
 
     Args:
         text: A file without a mistake.
         kind: The type that it is checked against.
     """
     for path, place in places(text).items():
-        parent, own = _kind(kind, text, path[:-1]), _kind(kind, text, path)
-        name = ".".join(map(str, path))
-        if keys(parent) and isinstance(path[-1], str):
-            yield from _of_keys(text, path, place, parent, name)
-        if own is not None:
-            yield from _of_values(text, path, place, own, name)
-        yield from _of_syntax(text, path, place, name)
+        if path:
+            own = _kind(kind, text, path)
+            yield from _of_keys(text, path, place, _kind(kind, text, path[:-1]))
+            yield from _of_values(text, path, place, own) if own is not None else ()
+            yield from _of_scalars(text, path, place) if place.scalar else ()
+            yield from _of_brackets(text, path, place) if text[place.value] in "[{" else ()
     yield from _of_lines(text)
+
+
+def chosen(found: Iterable[Mistake], most: int) -> list[Mistake]:
+    """At most so many of each kind, drawn from all, always the same."""
+    kinds: dict[str, list[Mistake]] = {}
+    for mistake in found:
+        kinds.setdefault(mistake.kind, []).append(mistake)
+    draw = random.Random(0)
+    return [
+        mistake
+        for of_kind in kinds.values()
+        for mistake in (of_kind if len(of_kind) <= most else draw.sample(of_kind, most))
+    ]
+
+
+def _made(
+    kind: str,
+    path: Path | str,
+    text: str,
+    at: int,
+    *,
+    note: str = "",
+    column: bool = True,
+    certain: bool = True,
+) -> Mistake:
+    """A mistake, to be told at the character `at` of the text with it."""
+    what = path if isinstance(path, str) else ".".join(map(str, path))
+    line, first = position(text, at)
+    # A lone surrogate stands for a byte that is no UTF-8.
+    content = text.encode("utf-8", "surrogateescape")
+    return Mistake(kind, f"{what} {note}", content, line, first if column else None, certain)
+
+
+@functools.cache
+def _data(text: str) -> Any:
+    return yaml.safe_load(text)
 
 
 def _kind(kind: Any, text: str, path: Path) -> Any:
     """The type at a path; of a union, the member that is written there."""
-    data: Any = yaml.safe_load(text)
+    data = _data(text)
     for part in (*path, None):
         options = alternatives(single(kind))
         if len(options) > 1 and isinstance(data, dict):
@@ -121,170 +160,125 @@ def _tagged(kind: Any, data: dict[str, Any]) -> bool:
     )
 
 
-def _of_keys(text: str, path: Path, place: Place, parent: Any, name: str) -> Iterator[Mistake]:
-    key = str(path[-1])
-    at = position(text, place.key)
-    after = place.key + len(key)
-    for wrong in (
-        key[0] + key[2:1:-1] + key[1] + key[3:],
-        f"{key}s",
-        f"{key.upper()}_X",
-        f"x-{key}",
-    ):
-        if wrong not in keys(parent) and wrong != key:
-            changed = text[: place.key] + wrong + text[after:]
-            yield Mistake("misspelt key", f"{name} -> {wrong}", changed.encode(), *at)
-    twice = f"{key}: 1, " if place.flow else f"{key}: 1\n" + " " * (at[1] - 1)
-    changed = text[: place.key] + twice + text[place.key :]
-    second = position(changed, place.key + len(twice))
-    yield Mistake("key twice", name, changed.encode(), *second)
-    required = [
-        field.name
-        for field in dataclasses.fields(bare(single(parent))[0])
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    ]
-    if key in required:
-        rest = text[place.end :].lstrip(", ") if place.flow else text[place.end :]
-        rest_text = text[: place.key] + rest
-        left = places(rest_text)
-        if path[:-1] and path[:-1] not in left:
-            return
-        first = left[path[:-1]].key if path[:-1] else min(one.key for one in left.values())
-        line, column = position(rest_text, first)
-        yield Mistake("key missing", name, rest_text.encode(), line, column)
+def _of_keys(text: str, path: Path, place: Place, parent: Any) -> Iterator[Mistake]:
+    """Keys of a dataclass: misspelt, written twice, left out."""
+    known, key = keys(parent), path[-1]
+    if not known or not isinstance(key, str):
+        return
+    before, after = text[: place.key], text[place.key + len(key) :]
+    turned = key[0] + key[2:1:-1] + key[1] + key[3:]
+    for wrong in (turned, f"{key}s", f"{key.upper()}_X", f"x-{key}"):
+        if wrong != key and wrong not in known:
+            yield _made("misspelt key", path, before + wrong + after, place.key, note=wrong)
+    indent = "\n" + " " * (position(text, place.key)[1] - 1)
+    first = f"{key}: 1" + (", " if place.flow else indent)
+    yield _made("key twice", path, before + first + key + after, place.key + len(first))
+    (field,) = (f for f in dataclasses.fields(bare(single(parent))[0]) if f.name == key)
+    if field.default is field.default_factory is dataclasses.MISSING:
+        rest = text[place.end :]
+        without = before + (rest.lstrip(", ") if place.flow else rest)
+        left = places(without)
+        if path[:-1] in left:
+            tops = [one.key for other, one in left.items() if other]
+            yield _made(
+                "key missing", path, without, left[path[:-1]].key if path[:-1] else min(tops)
+            )
 
 
-_NUMBERS = (
-    "many",
-    "-1e9",
-    "1e400",
-    ".nan",
-    "-.inf",
-    "yes",
-    "[1, 2, 3, 4, 5, 6, 7]",
-    "1/0",
-    "'8/0'",
-    "9" * 45,
-    "0x",
-    "''",
-)
-_TEXTS = ("[a, [b]]", "{a: 1}", "3.5", "no", "2024-01-01T00:00:00")
-_NAMES = ("'a b'", "../x", "''", f"'{'x' * 65}'", "ä")
+NO_NUMBERS = ("many", "-1e9", "1e400", ".nan", "-.inf", "yes", "[1, 2, 3, 4, 5, 6, 7]", "1/0",
+              "'8/0'", "9" * 45, "0x", "''", "8/255/2")  # fmt: skip
+NO_TEXTS = ("[a, [b]]", "{a: 1}", "3.5", "no")
+NO_NAMES = ("'a b'", "../x", "''", f"'{'x' * 65}'", "ä", "2024-01-01T00:00:00")
 
 
-def _of_values(text: str, path: Path, place: Place, kind: Any, name: str) -> Iterator[Mistake]:
-    def written(value: str, why: str, certain: bool = True) -> Mistake:
-        changed = text[: place.value] + value + text[place.end :]
-        # Where nothing is written below a key, the key's own line is at fault.
-        at = position(text, place.value if value else place.key)
-        return Mistake(why, f"{name}: {value[:30]}", changed.encode(), at[0], None, certain)
+def _of_values(text: str, path: Path, place: Place, kind: Any) -> Iterator[Mistake]:
+    """Values of another kind, or out of range."""
 
-    optional = type(None) in [bare(one)[0] for one in _members(kind)]
-    if not optional:
-        yield written("null", "null")
-        yield written("", "nothing", not isinstance(path[-1], int))
+    def written(why: str, *values: str, certain: bool = True) -> Iterator[Mistake]:
+        for value in values:
+            changed = text[: place.value] + value + text[place.end :]
+            # Where nothing is written below a key, the key's own line is at fault.
+            at = place.value if value else place.key
+            note = f"= {value[:30]}"
+            yield _made(why, path, changed, at, note=note, column=False, certain=certain)
+
+    if type(None) not in [bare(one)[0] for one in members(kind)]:
+        yield from written("null", "null")
+        yield from written("nothing", "", certain=isinstance(path[-1], str))
     allowed = choices(kind)
     if allowed:
         first = str(allowed[0])
-        yield written(first[:-1] or "x", "misspelt value", first[:-1] not in allowed)
-        yield written(f"{first}_x", "unknown value")
-        yield written("[1]", "list for a value")
+        yield from written("misspelt value", first[:-1] or "x", certain=first[:-1] not in allowed)
+        yield from written("unknown value", f"{first}_x", "[1]")
     elif accepts(kind, int, float) and not keys(kind):
-        for value in _NUMBERS:
-            yield written(value, "no number of the range")
-        for value in ("-1", "0", "1.5", "1e9"):
-            yield written(value, "perhaps out of range", False)
+        # A searched parameter may have values of any kind.
+        searched = accepts(kind, str)
+        yield from written("no number of the range", *NO_NUMBERS, certain=not searched)
+        yield from written("perhaps out of range", "-1", "0", "1.5", "1e9", certain=False)
     elif accepts(kind, bool):
-        for value in ("2", "maybe", "'true'", "[yes]"):
-            yield written(value, "neither true nor false", False)
+        yield from written("neither true nor false", "2", "maybe", "[yes]")
     elif accepts(kind, str):
-        for value in _TEXTS:
-            yield written(value, "no text", value[0] in "[{3n")
-        for value in _NAMES:
-            yield written(value, "perhaps no name", False)
+        yield from written("no text", *NO_TEXTS)
+        yield from written("perhaps no name", *NO_NAMES, certain=False)
     elif not place.scalar:
-        for value in ("3", "text", "[[1]]", "{zzz: 1}", "yes"):
-            yield written(value, "another shape")
+        yield from written("another shape", "3", "text", "[[1]]", "{zzz: 1}", "yes")
 
 
-def _members(kind: Any) -> list[Any]:
-    from pipeline.config_kinds import members
+def _of_scalars(text: str, path: Path, place: Place) -> Iterator[Mistake]:
+    """What YAML gives a meaning of its own."""
 
-    return members(kind)
+    def instead(why: str, *values: str, column: bool = True) -> Iterator[Mistake]:
+        for value in values:
+            changed = text[: place.value] + value + text[place.end :]
+            yield _made(why, path, changed, place.value, column=column)
+
+    own = text[place.value : place.end]
+    yield from instead("tag", f"!!python/object/apply:os.system {own}", f"!mine {own}")
+    yield from instead("alias", "*nowhere")
+    yield from instead("reserved character", "@x", "`x`", "%x")
+    yield from instead("merge key", "{<<: {a: 1}}", column=False)
+    yield from instead("two colons", "a: b: c", column=False)
+    yield from instead("not UTF-8", "\udcff\udcfe")
+    yield from instead("control character", "a\x07", column=False)
+    yield from instead("open quote", "'", '"', column=False)
 
 
-def _of_syntax(text: str, path: Path, place: Place, name: str) -> Iterator[Mistake]:
-    def at_value(inserted: str, why: str, certain: bool = True) -> Mistake:
-        changed = text[: place.value] + inserted + text[place.value :]
-        return Mistake(why, name, changed.encode(), *position(text, place.value), certain)
-
-    yield at_value("!!python/object/apply:os.system ", "tag")
-    yield at_value("!mine ", "tag")
-    if place.scalar:
-        scalars = text[: place.value], text[place.end :]
-        for value, why in (
-            ("*nowhere", "alias"),
-            ("@x", "reserved character"),
-            ("`x`", "reserved character"),
-            ("%x", "reserved character"),
-            ("{<<: {a: 1}}", "merge key"),
-        ):
-            content = scalars[0] + value + scalars[1]
-            line, column = position(text, place.value)
-            yield Mistake(why, name, content.encode(), line, None if why == "merge key" else column)
-        content = (scalars[0] + "a: b: c" + scalars[1]).encode()
-        yield Mistake("two colons", name, content, position(text, place.value)[0])
-        content = scalars[0].encode() + b"\xff\xfe" + scalars[1].encode()
-        yield Mistake("not UTF-8", name, content, *position(text, place.value))
-        content = (scalars[0] + "a\x07" + scalars[1]).encode()
-        yield Mistake("control character", name, content, position(text, place.value)[0])
-        for quote in "'\"":
-            content = (scalars[0] + quote + scalars[1]).encode()
-            yield Mistake("open quote", name, content, position(text, place.value)[0])
-    elif text[place.value] in "[{":
-        open_ = text[: place.end - 1] + text[place.end :]
-        yield Mistake("open bracket", name, open_.encode(), position(text, place.value)[0])
-        unopened = text[: place.value] + text[place.value + 1 :]
-        yield Mistake("bracket not opened", name, unopened.encode(), position(text, place.value)[0])
-        other = (
-            text[: place.end - 1] + {"]": "}", "}": "]"}[text[place.end - 1]] + text[place.end :]
-        )
-        yield Mistake("other bracket", name, other.encode(), position(text, place.end - 1)[0])
-        inside = text[place.value : place.end]
-        if ", " in inside:
-            comma = place.value + inside.index(", ")
-            content = (text[:comma] + text[comma + 1 :]).encode()
-            yield Mistake("no comma", name, content, position(text, comma)[0], None, ":" in inside)
+def _of_brackets(text: str, path: Path, place: Place) -> Iterator[Mistake]:
+    """Brackets that lack their other half, and lists that lack a comma."""
+    before, inside, after = text[: place.value], text[place.value : place.end], text[place.end :]
+    other = {"]": "}", "}": "]"}[inside[-1]]
+    yield _made("open bracket", path, before + inside[:-1] + after, place.value, column=False)
+    yield _made("bracket not opened", path, before + inside[1:] + after, place.value, column=False)
+    changed = before + inside[:-1] + other + after
+    yield _made("other bracket", path, changed, place.end - 1, column=False)
+    if ", " in inside:
+        comma = inside.index(", ")
+        changed = before + inside[:comma] + inside[comma + 1 :] + after
+        yield _made("no comma", path, changed, place.value + comma, column=False)
 
 
 def _of_lines(text: str) -> Iterator[Mistake]:
+    """Lines that are indented otherwise, or have lost their colon."""
     lines = text.split("\n")
-
-    def changed(number: int, line: str) -> bytes:
-        return "\n".join([*lines[:number], line, *lines[number + 1 :]]).encode()
-
     for number, line in enumerate(lines):
-        if not line.strip() or line.lstrip().startswith("#"):
+        code = line.partition(" #")[0]
+        if not code.strip() or code.lstrip().startswith("#"):
             continue
-        what = f"line {number + 1}: {line.strip()[:30]}"
-        if line.startswith("  ") and not line.startswith("   "):
-            tab = changed(number, "\t" + line.lstrip())
-            yield Mistake("tab", what, tab, number + 1)
-            if lines[number - 1].startswith("  ") and not lines[number - 1].lstrip().startswith(
-                "#"
-            ):
-                for spaces in (" ", "   "):
-                    yield Mistake(
-                        "indentation", what, changed(number, spaces + line.lstrip()), number + 1
-                    )
-        if ": " in line.partition(" #")[0]:
-            yield Mistake("no colon", what, changed(number, line.replace(": ", " ", 1)), number + 1)
-            yield Mistake(
-                "no space after the colon",
-                what,
-                changed(number, line.replace(": ", ":", 1)),
-                number + 1,
-            )
-        yield Mistake(
-            "second document", what, changed(number, f"---\n{line}"), number + 1, None, False
-        )
+        start = sum(len(before) + 1 for before in lines[:number])
+        above = lines[number - 1]
+
+        def changed(
+            why: str, new: str, *, at: int = start, end: int = start + len(line), sure: bool = True
+        ) -> Mistake:
+            what = f"line {position(text, at)[0]}"
+            return _made(why, what, text[:at] + new + text[end:], at, column=False, certain=sure)
+
+        if line.startswith("  ") and line[2] != " ":
+            yield changed("tab", "\t" + line.lstrip())
+            if above.startswith("  ") and not above.lstrip().startswith("#"):
+                yield changed("indentation", " " + line.lstrip())
+                yield changed("indentation", "   " + line.lstrip())
+        if re.search(r": \S", code):
+            yield changed("no colon", line.replace(": ", " ", 1))
+            yield changed("no space after the colon", line.replace(": ", ":", 1))
+        yield changed("second document", f"---\n{line}", sure=False)

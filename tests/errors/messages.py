@@ -14,8 +14,11 @@ FILLED = "\N{HORIZONTAL ELLIPSIS}"
 """What stands for a part of a message that is filled in when it is printed."""
 PLACEHOLDER = re.compile("<[a-z][a-z ]*>")
 """What stands for it on the page."""
-TOLD = {"ConfigError": 0, "SettingError": 1, "FieldError": 1, "YAMLProblem": 1, "Problem": 1,
-        "ArgumentTypeError": 0, "DivergedError": 0, "InexactError": 0, "_damaged": 1, "error": 0}  # fmt: skip
+TOLD = {
+    **dict.fromkeys(("ConfigError", "ArgumentTypeError", "DivergedError", "InexactError"), 0),
+    **dict.fromkeys(("SettingError", "FieldError", "YAMLProblem", "Problem", "_damaged"), 1),
+    "error": 0,
+}
 """Whose argument of this number is read by a user; so is that of every kind of `ConfigError`."""
 VALIDATORS = ("__post_init__", "_parse_fraction", "named")
 """Functions whose ValueError is told with the place of the setting."""
@@ -66,7 +69,7 @@ class Entry:
     def pattern(self) -> re.Pattern[str]:
         """What it stands for."""
         parts = [re.escape(part) for part in PLACEHOLDER.split(self.text)]
-        return re.compile(".+".join(parts), re.DOTALL)
+        return re.compile(".*".join(parts), re.DOTALL)
 
 
 def entries(page: str) -> list[Entry]:
