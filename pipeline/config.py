@@ -9,8 +9,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from models import InputSpec, ModelConfig
 from pipeline.attacks import Domain
-from pipeline.config_messages import dotted, nearest, refusals, translate
+from pipeline.config_messages import refusals, translate
 from pipeline.config_types import Count, CountOrZero, Epsilon, Name, NonNegative, Order, PaperPlace
+from pipeline.config_words import dotted, nearest
 from pipeline.data import DataConfig, Dataset
 from pipeline.errors import ConfigError, SettingError
 from pipeline.fingerprint import fingerprint
@@ -163,6 +164,10 @@ class EvaluationConfig:
     block_size: Count = 128
     """Samples per task. Of a block, what stands is gathered into batches as large as the memory
     holds: larger blocks fill a GPU better, smaller ones spread over more workers."""
+
+    def radius(self, own: float) -> float:
+        """The radius of a suite whose own is `own`."""
+        return own if self.epsilon is None else self.epsilon
 
 
 @dataclass(frozen=True, kw_only=True)

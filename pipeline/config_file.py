@@ -10,14 +10,8 @@ from typing import Any, Literal, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline import config_yaml
-from pipeline.config_messages import (
-    Problem,
-    dotted,
-    not_finite,
-    refusals,
-    translate,
-    value_at,
-)
+from pipeline.config_messages import Problem, not_finite, refusals, translate, value_at
+from pipeline.config_words import dotted
 from pipeline.config_yaml import Entry, EntryPath, YAMLProblem
 from pipeline.errors import ConfigError
 

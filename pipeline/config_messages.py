@@ -1,7 +1,6 @@
 """Turns pydantic's errors into sentences that name the YAML path and say what to write."""
 
 import dataclasses
-import difflib
 import math
 import pathlib
 import re
@@ -25,6 +24,7 @@ from pipeline.config_kinds import (
     member_tagged,
     single,
 )
+from pipeline.config_words import dotted, nearest, shown, suggestion
 
 EntryPath = tuple[str | int, ...]
 TextOf = Callable[[EntryPath], str | None]
@@ -62,11 +62,6 @@ class _Found:
     kind: Any
     parent: Any
     branches: tuple[_Branch, ...]
-
-
-def dotted(path: Sequence[str | int]) -> str:
-    """The path as `--set` takes it."""
-    return ".".join(str(part) for part in path)
 
 
 def refusals(kind: Any, value: Any, text_of: TextOf, path: EntryPath = ()) -> Iterator[Problem]:
@@ -117,36 +112,6 @@ def translate(
         # A required key that is there, but misspelt, is one mistake.
         if not (isinstance(item, _Found) and _is_missing(item) and item.path in misspelt)
     ]
-
-
-def shown(value: Any, text: str | None) -> str:
-    """The value as an error message quotes it; `text` is how it was written, if known."""
-    if value is None:
-        return "nothing" if not text else f"{text}, which YAML reads as nothing"
-    if isinstance(value, bool):
-        read = str(value).lower()
-        return read if text in (None, read) else f"{text}, which YAML reads as {read}"
-    if isinstance(value, (dict, list, tuple)):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    quoted = f"'{value}'" if isinstance(value, str) else str(text or value)
-    quoted = " ".join(quoted.split())
-    return quoted if len(quoted) <= 60 else f"{quoted[:56]}..."
-
-
-def suggestion(word: Any, options: Sequence[Any]) -> str:
-    """`; did you mean 'x'?` where an option is near, else nothing."""
-    near = nearest(word, options)
-    return "" if near is None else f"; did you mean '{near}'?"
-
-
-def nearest(word: Any, options: Sequence[Any]) -> str | None:
-    """The option that was meant, where one is near."""
-    names = {str(option).lower(): str(option) for option in options}
-    typed = str(word).lower()
-    begun = [name for name in names if len(typed) >= 3 and name.startswith(typed)]
-    unspaced = [name for name in [re.split("[ :]", typed)[0]] if name in names]
-    near = unspaced or difflib.get_close_matches(typed, names, n=1) or begun
-    return names[near[0]] if near else None
 
 
 def _member_for(kind: Any, value: Any) -> Any:

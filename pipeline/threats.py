@@ -24,8 +24,9 @@ from pipeline.attacks import (
     ThreatName,
 )
 from pipeline.attacks.fab import PACKAGE, installed
-from pipeline.config_messages import Problem, suggestion
+from pipeline.config_messages import Problem
 from pipeline.config_types import Count, Epsilon, Judge, Name, Order, Positive
+from pipeline.config_words import suggestion
 from pipeline.errors import ConfigError
 from pipeline.fingerprint import fingerprint
 

@@ -91,8 +91,9 @@ def messages() -> list[Message]:
     for folder in ("models", "pipeline", "reports"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = path.relative_to(ROOT).as_posix()
-            source = Source(ast.parse(path.read_text()))
-            for line, text in source.told(errors - ({"Problem"} if name in OTHERS else set())):
+            for line, text in _source(path).told(
+                errors - ({"Problem"} if name in OTHERS else set())
+            ):
                 message = Message(f"{name}:{line}", text)
                 if message.letters > 3:
                     found.setdefault(text, message)
@@ -112,12 +113,23 @@ def _kinds_of_config_error() -> set[str]:
     return known
 
 
+@functools.cache
+def _source(path: Path) -> "Source":
+    return Source(ast.parse(path.read_text()))
+
+
 class Source:
     """One module."""
 
     def __init__(self, tree: ast.Module) -> None:
         self.tree = tree
         self.functions = {n.name: n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
+        self.imported = {
+            alias.asname or alias.name: (node.module or "", alias.name)
+            for node in tree.body
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pipeline.")
+            for alias in node.names
+        }
         self.around = {
             inner: outer
             for outer in self.functions.values()
@@ -186,9 +198,17 @@ class Source:
                 return self._texts(one, at) + self._texts(other, at)
             case ast.Name(id=name):
                 return self._assigned(name, at) or [FILLED]
-            case ast.Call(func=ast.Name(id=name)) if name in self.functions:
-                return list(dict.fromkeys(self._returned(self.functions[name]))) or [FILLED]
+            case ast.Call(func=ast.Name(id=name)):
+                return self._answers(name) or [FILLED]
         return [FILLED]
+
+    def _answers(self, name: str) -> list[str]:
+        """What a function of the project returns, wherever it stands."""
+        if name in self.functions:
+            return list(dict.fromkeys(self._returned(self.functions[name])))
+        module, own_name = self.imported.get(name, ("", ""))
+        path = ROOT / f"{module.replace('.', '/')}.py"
+        return _source(path)._answers(own_name) if path.is_file() else []
 
     def _constant(self, name: str) -> str:
         for node in self.tree.body:
