@@ -72,7 +72,7 @@ def sweep(arguments: list[str]) -> int:
     import optuna
 
     from pipeline import sweep as command
-    from pipeline.adapters.optuna_ledger import study_database
+    from pipeline.adapters.study_database import study_database
     from pipeline.command_line import run_command
     from pipeline.sweep_files import SweepFiles
 

@@ -9,9 +9,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from models import InputSpec, ModelConfig
 from pipeline.attacks import Domain
+from pipeline.config_messages import refusals, translate
 from pipeline.config_types import Count, CountOrZero, Epsilon, Name, NonNegative, Order, PaperPlace
+from pipeline.config_words import dotted, nearest
 from pipeline.data import DataConfig, Dataset
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SettingError
 from pipeline.fingerprint import fingerprint
 from pipeline.search.halving import HalvingConfig
 from pipeline.search.space import ParameterConfig
@@ -76,14 +78,34 @@ class TrialConfig:
             for name in parents:
                 node = node.get(name, {}) if isinstance(node, dict) else {}
             if not isinstance(node, dict) or last not in node:
-                raise ConfigError(f"{path}: a trial has no such setting")
+                raise ConfigError(
+                    f"{path}: a trial has no such setting{_hint(path, parents, node)}"
+                )
             node[last] = value
+        problems = list(refusals(TrialConfig, tree, _unwritten))
+        trial: TrialConfig | None = None
         try:
-            return TRIAL.validate_python(tree)
+            trial = TRIAL.validate_python(tree)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(values)
-            raise ConfigError(f"{where}: {first['msg']}, got {first['input']!r}") from error
+            first = error.errors(include_url=False)
+            problems += translate(TrialConfig, first, tree, _unwritten)
+        if problems or trial is None:
+            raise ConfigError(f"{dotted(problems[0].path)}: {problems[0].message}")
+        return trial
+
+
+def _hint(path: str, parents: list[str], node: Any) -> str:
+    """What to write in place of a path that is no setting."""
+    if not isinstance(node, dict) or not node:
+        return "; write one such as training.epochs"
+    near = nearest(path.rpartition(".")[2], list(node))
+    if near is not None:
+        return f"; did you mean '{'.'.join([*parents, near])}'?"
+    return f"; write one of {', '.join('.'.join([*parents, name]) for name in node)}"
+
+
+def _unwritten(_: tuple[str | int, ...]) -> None:
+    """How a proposed value was written: nobody wrote it."""
 
 
 TRIAL: TypeAdapter[TrialConfig] = TypeAdapter(TrialConfig)
@@ -142,6 +164,10 @@ class EvaluationConfig:
     block_size: Count = 128
     """Samples per task. Of a block, what stands is gathered into batches as large as the memory
     holds: larger blocks fill a GPU better, smaller ones spread over more workers."""
+
+    def radius(self, own: float) -> float:
+        """The radius of a suite whose own is `own`."""
+        return own if self.epsilon is None else self.epsilon
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,9 +277,10 @@ class SpaceConfig:
             return trial
         weight = PAPER_SPARSITY_WEIGHT.get((self.data.dataset, method))
         if weight is None:
-            raise ConfigError(
-                f"strategies.{label}.sparsity_weight: the paper gives no lambda for {method} on "
-                f"{self.data.dataset}; write one, such as sparsity_weight: 0.01"
+            raise SettingError(
+                f"strategies.{label}.sparsity_weight",
+                f"the paper gives no lambda for {method} on {self.data.dataset}; write one, such "
+                "as sparsity_weight: 0.01",
             )
         return trial.with_values({"strategy.sparsity_weight": weight})
 

@@ -1,7 +1,8 @@
 """Reads a YAML file and its overrides, checks them against a config type, reports all at once."""
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -9,11 +10,12 @@ from typing import Any, Literal, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline import config_yaml
-from pipeline.config_messages import Problem, dotted, not_finite, refusals, translate
-from pipeline.config_yaml import Entry, YAMLProblem
+from pipeline.config_messages import Problem, not_finite, refusals, translate, value_at
+from pipeline.config_words import dotted
+from pipeline.config_yaml import Entry, EntryPath, YAMLProblem
 from pipeline.errors import ConfigError
 
-__all__ = ["ConfigFile", "Problem", "check", "read"]
+__all__ = ["ConfigFile", "Problem", "Setting", "check", "read"]
 
 T = TypeVar("T")
 MAX_BYTES = 256 * 1024
@@ -22,7 +24,22 @@ MAX_PROBLEMS = 200
 """Reported at once; nobody mends more, and a hostile file has as many as it has bytes."""
 MAX_SHOWN = 300
 """Characters of a `--set` that a message repeats."""
-_SET_USAGE = "write --set dotted.path=value, such as --set training.num_epochs=10"
+_SET_USAGE = "write --set dotted.path=value, such as --set training.epochs=10"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A value that wins over the file's, out of another file."""
+
+    path: str
+    """Dotted, as `--set` takes it."""
+    value: Any
+    entries: Mapping[EntryPath, Entry]
+    """Of the value, by the path within it."""
+    places: Mapping[EntryPath, tuple[str, str]]
+    """How messages name the key and the value of each of these entries."""
+    above: str
+    """How messages name what the value lies in, where only this setting makes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +50,9 @@ class ConfigFile:
     """The file as the user named it."""
     data: dict[str | int, Any]
     entries: dict[tuple[str | int, ...], Entry]
-    overrides: dict[tuple[str | int, ...], tuple[int, str]]
-    """Number and text of the `--set` that an entry came from."""
+    overrides: dict[tuple[str | int, ...], tuple[int, tuple[str, str]]]
+    """Of entries that were set from outside: the setting's number, and what names their key and
+    their value: `--set key=value`, or a place in another file."""
 
     def location(self, path: Sequence[str | int], at: Literal["key", "value"] = "value") -> str:
         """`file:line:column` of the deepest part of `path` that exists, or its `--set`.
@@ -45,6 +63,19 @@ class ConfigFile:
                 exists, the position is that of the part's key.
         """
         return self._place(tuple(path), at)[1]
+
+    def path(self, dotted_path: str) -> EntryPath:
+        """The path that a dotted one means; keys may contain dots themselves."""
+        node: Any = self.data
+        parts, found = dotted_path.split("."), list[str | int]()
+        while parts:
+            if isinstance(node, dict):
+                key, parts = _take_key(node, parts)
+            else:
+                key, parts = int(parts[0]) if parts[0].isdecimal() else parts[0], parts[1:]
+            node = value_at(node, [key])
+            found.append(key)
+        return tuple(found)
 
     def text(self, path: tuple[str | int, ...]) -> str | None:
         """How a plain, unquoted scalar was written; None for all else."""
@@ -68,8 +99,8 @@ class ConfigFile:
         for length in range(len(path), -1, -1):
             part = path[:length]
             if part in self.overrides:
-                number, text = self.overrides[part]
-                return (1, number, 0), f"--set {text}"
+                number, names = self.overrides[part]
+                return (1, number, 0), names[at == "value" and part == path]
             if part in self.entries:
                 entry = self.entries[part]
                 line, column = entry.value if at == "value" and part == path else entry.key
@@ -77,8 +108,8 @@ class ConfigFile:
         return (0, 1, 1), f"{self.name}:1:1"
 
 
-def read(path: Path, overrides: Sequence[str] = ()) -> ConfigFile:
-    """The file's data after the overrides `dotted.path=value`.
+def read(path: Path, overrides: Sequence[str | Setting] = ()) -> ConfigFile:
+    """The file's data after the overrides: `dotted.path=value`, or settings of another file.
 
     Raises:
         ConfigError: If the file is absent, unreadable, malformed or unsafe YAML, no mapping,
@@ -100,7 +131,8 @@ def read(path: Path, overrides: Sequence[str] = ()) -> ConfigFile:
         )
     file = ConfigFile(name=str(path), data=data, entries=entries, overrides={})
     for number, override in enumerate(overrides):
-        _override(file, number, override)
+        setting = _set_by_hand(override) if isinstance(override, str) else override
+        _override(file, number, setting)
     return file
 
 
@@ -121,8 +153,9 @@ def check(
     """
     problems = list(refusals(config_type, file.data, file.text))
     config: T | None = None
+    kind: Any = config_type
     try:
-        config = TypeAdapter(config_type).validate_python(file.data)
+        config = _adapter(kind).validate_python(file.data)
     except ValidationError as error:
         refused = {problem.path for problem in problems}
         first = error.errors(include_url=False)[:MAX_PROBLEMS]
@@ -135,6 +168,12 @@ def check(
     if problems or config is None:
         raise file.error(problems)
     return config
+
+
+@functools.cache
+def _adapter(config_type: Any) -> TypeAdapter[Any]:
+    """Building one takes longer than checking a file."""
+    return TypeAdapter(config_type)
 
 
 def _described(path: tuple[str | int, ...], message: str) -> str:
@@ -180,29 +219,42 @@ def _nearest(path: Path) -> str:
     return f"{folder} holds {', '.join(names[:10]) if names else 'no .yaml file'}"
 
 
-def _override(file: ConfigFile, number: int, override: str) -> None:
-    """Sets one value in `file.data`, and notes that it came from the command line."""
+def _set_by_hand(override: str) -> Setting:
+    """What a `--set dotted.path=value` says."""
     shown = " ".join(override.split())
     shown = shown if len(shown) <= MAX_SHOWN else shown[: MAX_SHOWN - 3] + "..."
-    dotted_path, equals, text = override.partition("=")
-    parts = dotted_path.strip().split(".")
-    if not equals or not all(parts):
+    path, equals, text = override.partition("=")
+    if not equals or not all(path.strip().split(".")):
         raise ConfigError(f"--set {shown}: expected a path and a value; {_SET_USAGE}")
     try:
         value, entries = config_yaml.parse(text)
     except YAMLProblem as problem:
         raise ConfigError(f"--set {shown}: the value has {problem.message}") from None
-    path = _assign(file.data, parts, value, f"--set {shown}")
+    return Setting(
+        path=path,
+        value=value,
+        entries=entries,
+        above=f"--set {shown}",
+        places=dict.fromkeys(entries or [()], (f"--set {shown}", f"--set {shown}")),
+    )
+
+
+def _override(file: ConfigFile, number: int, setting: Setting) -> None:
+    """Sets one value in `file.data`, and notes where it came from."""
+    shown = setting.places[()]
+    path = _assign(file.data, setting.path.strip().split("."), setting.value, shown[0])
     for known in [known for known in file.entries if known[: len(path)] == path]:
         del file.entries[known]
     for known in [known for known in file.overrides if known[: len(path)] == path]:
         del file.overrides[known]
     for length in range(1, len(path) + 1):
         if path[:length] not in file.entries:
-            file.overrides.setdefault(path[:length], (number, shown))
-    # The scalars' texts stay known, so that "quote it" can be said of a --set, too.
-    file.entries.update({(*path, *inner): entry for inner, entry in entries.items()})
-    file.overrides.update({(*path, *inner): (number, shown) for inner in entries or [()]})
+            file.overrides.setdefault(path[:length], (number, (setting.above,) * 2))
+    # The scalars' texts stay known, so that "quote it" can be said of them, too.
+    file.entries.update({(*path, *inner): entry for inner, entry in setting.entries.items()})
+    file.overrides.update(
+        {(*path, *inner): (number, place) for inner, place in setting.places.items()}
+    )
 
 
 def _assign(root: Any, parts: list[str], value: Any, shown: str) -> tuple[str | int, ...]:

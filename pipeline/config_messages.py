@@ -1,9 +1,9 @@
 """Turns pydantic's errors into sentences that name the YAML path and say what to write."""
 
 import dataclasses
-import difflib
 import math
 import pathlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from pipeline.config_kinds import (
     member_tagged,
     single,
 )
+from pipeline.config_words import dotted, nearest, shown, suggestion
 
 EntryPath = tuple[str | int, ...]
 TextOf = Callable[[EntryPath], str | None]
@@ -63,11 +64,6 @@ class _Found:
     branches: tuple[_Branch, ...]
 
 
-def dotted(path: Sequence[str | int]) -> str:
-    """The path as `--set` takes it."""
-    return ".".join(str(part) for part in path)
-
-
 def refusals(kind: Any, value: Any, text_of: TextOf, path: EntryPath = ()) -> Iterator[Problem]:
     """Values that pydantic would accept though nobody means them: true as 1, .nan, .inf."""
     if isinstance(value, bool):
@@ -104,33 +100,18 @@ def translate(
 ) -> list[Problem]:
     """A problem for each error; the alternatives of a union make one together."""
     found = [_trace(kind, error, errors, data) for error in errors]
+    settled = list(_settle_unions(found, 0, data, text_of))
+    misspelt = {
+        (*item.path[:-1], nearest(item.path[-1], list(keys(item.parent))))
+        for item in settled
+        if isinstance(item, _Found) and _is_unknown(item.error)
+    }
     return [
-        item if isinstance(item, Problem) else _message(item, _value_at(data, item.path), text_of)
-        for item in _settle_unions(found, 0, data, text_of)
+        item if isinstance(item, Problem) else _message(item, value_at(data, item.path), text_of)
+        for item in settled
+        # A required key that is there, but misspelt, is one mistake.
+        if not (isinstance(item, _Found) and _is_missing(item) and item.path in misspelt)
     ]
-
-
-def shown(value: Any, text: str | None) -> str:
-    """The value as an error message quotes it; `text` is how it was written, if known."""
-    if value is None:
-        return "nothing" if not text else f"{text}, which YAML reads as nothing"
-    if isinstance(value, bool):
-        read = str(value).lower()
-        return read if text in (None, read) else f"{text}, which YAML reads as {read}"
-    if isinstance(value, (dict, list, tuple)):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    quoted = f"'{value}'" if isinstance(value, str) else str(text or value)
-    quoted = " ".join(quoted.split())
-    return quoted if len(quoted) <= 60 else f"{quoted[:56]}..."
-
-
-def suggestion(word: Any, options: Sequence[Any]) -> str:
-    """`; did you mean 'x'?` where an option is near, else nothing."""
-    names = {str(option).lower(): str(option) for option in options}
-    typed = str(word).lower()
-    begun = [name for name in names if len(typed) >= 3 and name.startswith(typed)]
-    near = difflib.get_close_matches(typed, names, n=1) or begun
-    return f"; did you mean '{names[near[0]]}'?" if near else ""
 
 
 def _member_for(kind: Any, value: Any) -> Any:
@@ -168,7 +149,7 @@ def _trace(kind: Any, error: ErrorDetails, errors: Sequence[ErrorDetails], data:
             if kind is not None and discriminator(kind) is not None:
                 kind = member_tagged(kind, part) or kind
             continue
-        if kind is None and not _holds(_value_at(data, path), part) and index < len(location) - 1:
+        if kind is None and not _holds(value_at(data, path), part) and index < len(location) - 1:
             continue
         parent, kind = kind, item(kind, part) if kind is not None else None
         path = (*path, part)
@@ -204,7 +185,7 @@ def _settle_unions(
             yield from _settle_unions(min(meant, key=len), level + 1, data, text_of)
         else:
             path = next(iter(by_label.values()))[0].path[: branch.depth]
-            yield Problem(path, _expected(branch.kind, _value_at(data, path), text_of(path)))
+            yield Problem(path, _expected(branch.kind, value_at(data, path), text_of(path)))
 
 
 def _message(found: _Found, value: Any, text_of: TextOf) -> Problem:
@@ -212,14 +193,15 @@ def _message(found: _Found, value: Any, text_of: TextOf) -> Problem:
     path, kind, name = found.path, found.kind, found.error["type"]
     context = found.error.get("ctx", {})
     own_name = path[-1] if path else ""
-    if name in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = keys(found.parent)
-        hint = suggestion(own_name, list(known))
-        return Problem(path, f"unknown key{hint or _keys_here(known)}", "key")
-    if name.startswith("missing") and isinstance(own_name, str):
+    if _is_unknown(found.error):
+        return Problem(path, _unknown(own_name, keys(found.parent)), "key")
+    if _is_missing(found) and isinstance(own_name, str):
         return Problem(path, _missing(own_name, kind, path[:-1]), "key")
     if name == "union_tag_not_found":
         field = discriminator(kind) or "kind"
+        for key in value if isinstance(value, dict) else ():
+            if nearest(key, [field]):
+                return Problem((*path, key), _unknown(key, {field: None}), "key")
         return Problem((*path, field), _missing(field, None, path) + _tags(kind, field), "key")
     if name == "union_tag_invalid":
         field = discriminator(kind) or "kind"
@@ -269,8 +251,27 @@ def _missing(name: str, kind: Any, parent: EntryPath) -> str:
     return f"required key '{name}' is missing; add it {where}{what}"
 
 
+def _is_unknown(error: ErrorDetails) -> bool:
+    return error["type"] in ("unexpected_keyword_argument", "extra_forbidden")
+
+
+def _is_missing(found: _Found) -> bool:
+    return found.error["type"].startswith("missing") and isinstance(found.path[-1], str)
+
+
+def _unknown(key: str | int, known: Mapping[str, Any]) -> str:
+    near = nearest(key, list(known))
+    if near is not None and re.match(rf"{re.escape(near)}[ :]", str(key)):
+        return f"unknown key; write '{near}: ', with a space after the colon"
+    if near is not None:
+        return f"unknown key; did you mean '{near}'?"
+    return "unknown key" + _keys_here(known)
+
+
 def _keys_here(known: Mapping[str, Any]) -> str:
-    return f"; the keys here are {', '.join(known)}" if known else "; no key is expected here"
+    if not known:
+        return "; no key is expected here: remove it"
+    return f"; the keys here are {', '.join(known)}"
 
 
 def _bad_key(key: str | int, kind: Any) -> str:
@@ -307,7 +308,8 @@ def _holds(value: Any, part: Any) -> bool:
     return isinstance(value, list) and isinstance(part, int) and part < len(value)
 
 
-def _value_at(data: Any, path: EntryPath) -> Any:
+def value_at(data: Any, path: Sequence[str | int]) -> Any:
+    """What plain data holds at a path; None where there is nothing."""
     for part in path:
         if not _holds(data, part):
             return None

@@ -1,4 +1,4 @@
-"""YAML text to plain data plus the position of every entry; the only file that imports yaml."""
+"""YAML text to plain data plus the position of every entry."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from pipeline.yaml_mistakes import Position, mistake
+
 EntryPath = tuple[str | int, ...]
-Position = tuple[int, int]
-"""Line and column, both counted from 1."""
 
 MAX_NODES = 50_000
 MAX_CHARACTERS = 1 << 20
@@ -65,24 +65,6 @@ for _tag, _pattern, _first in (
         _PREFIX + _tag, re.compile(rf"^(?:{_pattern})$"), list(_first)
     )  # fmt: skip
 
-_PLAIN_WORDS = (
-    ("found character '\\t'", "a tab; YAML is indented with spaces, so replace the tab by spaces"),
-    ("found a tab", "a tab; YAML is indented with spaces, so replace the tab by spaces"),
-    (
-        "mapping values are not allowed",
-        "a ':' that does not fit here; check the indentation, or quote the text around it",
-    ),
-    ("could not find expected ':'", "a line without ':'; expected 'key: value'"),
-    ("found undefined alias", "an alias (*name) whose anchor (&name) is not defined above it"),
-    ("found duplicate anchor", "an anchor (&name) that is defined twice; rename one of the two"),
-    ("but found another document", "a second document (---); expected one document a file"),
-    ("found unexpected end of stream", "text that ends inside quotes; add the closing quote"),
-    ("that cannot start any token", "a character that YAML reserves; quote the text it stands in"),
-    ("expected the node content", "a key or value is missing here; write it, or quote the text"),
-    ("but got '<stream end>'", "a bracket that is not closed; add the closing one"),
-    ("expected <block end>", "text that fits no entry above it; check the indentation and the ':'"),
-)
-
 
 def parse(text: str) -> tuple[Any, dict[EntryPath, Entry]]:
     """The text's data and, for each path in it, the entry's position.
@@ -97,11 +79,11 @@ def parse(text: str) -> tuple[Any, dict[EntryPath, Entry]]:
             position_in(text, error.position), "a control character; remove it"
         ) from None
     except yaml.MarkedYAMLError as error:
-        raise _malformed(error) from None
+        raise YAMLProblem(*mistake(text, error, yaml.scan(text, Loader=_Loader))) from None
     except RecursionError:
         raise YAMLProblem((1, 1), _TOO_DEEP) from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        raise YAMLProblem((1, 1), f"not valid YAML: {_one_line(error)}") from None
+        raise YAMLProblem((1, 1), f"not valid YAML: {_one_line(error)}; check the file") from None
     if root is None:
         return None, {}
     builder = _Builder()
@@ -187,7 +169,7 @@ def _key(node: Node) -> str | int:
     if isinstance(key, str) or (isinstance(key, int) and not isinstance(key, bool)):
         return key
     if not node.value:
-        raise YAMLProblem(_start(node), "a key is missing before the ':'")
+        raise YAMLProblem(_start(node), "a key is missing before the ':'; write it")
     read_as = _READ_AS[type(key)]
     raise YAMLProblem(
         _start(node),
@@ -220,17 +202,6 @@ def _scalar(node: ScalarNode) -> Any:
 
 def _start(node: Node) -> Position:
     return node.start_mark.line + 1, node.start_mark.column + 1
-
-
-def _malformed(error: yaml.MarkedYAMLError) -> YAMLProblem:
-    mark = error.problem_mark or error.context_mark
-    position = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-    problem = _one_line(error.problem or error.context or "unreadable")
-    for fragment, words in _PLAIN_WORDS:
-        if fragment in problem:
-            return YAMLProblem(position, words)
-    while_ = f" {_one_line(error.context)}" if error.context else ""
-    return YAMLProblem(position, f"not valid YAML{while_}: {problem}")
 
 
 def _one_line(text: object) -> str:

@@ -13,10 +13,10 @@ from pipeline.adapters.ray_health import (
     access,
     check_access,
     check_token_file,
-    head_address,
     join,
     why_not_joined,
 )
+from pipeline.adapters.ray_session import head_address
 from pipeline.adapters.study_health import check_study_database
 from pipeline.data import DataConfig
 from pipeline.files import StorePath, local_folder

@@ -125,7 +125,9 @@ def _request(options: argparse.Namespace) -> "Request":
     if options.block_size < 1:
         raise ConfigError(f"--block-size: expected at least 1, got {options.block_size}")
     if options.model and isinstance(options.checkpoint, ObjectPath):
-        raise ConfigError("--checkpoint: weights of a network of your own are read from a file")
+        raise ConfigError(
+            "--checkpoint: weights of a network of your own are read from a file; copy them here"
+        )
     if options.model and not options.data:
         raise ConfigError("--model: also give --data, such as --data digits")
     if options.data and not options.model:
@@ -139,7 +141,7 @@ def _request(options: argparse.Namespace) -> "Request":
         if not NAME_PATTERN.fullmatch(label) or labels.count(label) > 1:
             raise ConfigError(
                 f"--source {source}: its folder's name labels it, so it must be unique and of at "
-                "most 64 letters, digits, '.', '_' or '-'"
+                "most 64 letters, digits, '.', '_' or '-'; rename the folder"
             )
     return Request(
         checkpoint=options.checkpoint,
@@ -168,7 +170,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     request = _request(options)
     from pipeline.evaluate_run import evaluate
+    from pipeline.resources import check_device, local_resources
 
+    check_device("--device", request.device, local_resources()["GPU"])
     return evaluate(request)
 
 

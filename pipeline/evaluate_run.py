@@ -1,7 +1,9 @@
 """One evaluation: a network, a suite, a split -> stored verdicts, printed accuracies, an audit."""
 
+import contextlib
 import dataclasses
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from pipeline.config_types import Order
 from pipeline.console import Progress, percent
 from pipeline.data import Dataset
 from pipeline.environment import revision
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SettingError
 from pipeline.evaluation import OWN, is_random
 from pipeline.evaluator import EvaluationJob, Evaluator
 from pipeline.exactness import require_exact
@@ -175,6 +177,8 @@ def trained(
     if isinstance(tree.get("data"), dict):
         # The file may be anybody's: it does not decide that something is fetched and unpacked.
         allowed = {"download": False} if "download" in tree["data"] else {}
+        if data_root and "root" not in tree["data"]:
+            raise ConfigError("--data-root: this network's data lie in no folder; remove it")
         moved = {"root": data_root} if data_root else {}
         tree["data"] = tree["data"] | allowed | moved
     try:
@@ -187,7 +191,8 @@ def trained(
             f"{first['msg']}); train the network again"
         ) from error
     checkpoints.check_weights(checkpoint)
-    dataset = load_stored(trial.data, store)
+    with _data_root(data_root):
+        dataset = load_stored(trial.data, store)
     if trial.fingerprint() != checkpoint.fingerprint:
         raise ConfigError(
             f"{path}: the data now at its place is not what this network was "
@@ -196,11 +201,24 @@ def trained(
     return checkpoint, trial, dataset
 
 
+@contextlib.contextmanager
+def _data_root(given: str | None) -> Iterator[None]:
+    """Says with which option a folder of data is named: there is no search space here."""
+    try:
+        yield
+    except SettingError as error:
+        if all(path != "data.root" for path, _ in error.problems):
+            raise
+        option = "another folder" if given else "its folder"
+        raise ConfigError(f"{error}; name {option} with --data-root") from error
+
+
 def _foreign(request: Request) -> Victim:
     """A network of the user's own: a function that builds it, and its weights."""
     assert request.model is not None
     assert request.data is not None
-    dataset = load_stored(data_config(request.data, request.data_root), request.store)
+    with _data_root(request.data_root):
+        dataset = load_stored(data_config(request.data, request.data_root), request.store)
     assert isinstance(request.checkpoint, Path)  # the command line is checked for it
     network, fingerprint = load_network(request.model, request.checkpoint, dataset)
     network = stateless(network)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -42,7 +42,8 @@ def load_network(name: str, weights: Path, dataset: Dataset) -> tuple[nn.Module,
         network.load_state_dict(state, strict=True)
     except RuntimeError as error:
         raise ConfigError(
-            f"{weights}: does not fit {name}: {' '.join(str(error).split())}"
+            f"{weights}: does not fit {name}: {' '.join(str(error).split())}; give the weights of "
+            "the network that this function builds"
         ) from None
     network.eval()
     images = network_input(torch.from_numpy(dataset.test.images[:2].copy()))
@@ -51,7 +52,8 @@ def load_network(name: str, weights: Path, dataset: Dataset) -> tuple[nn.Module,
             logits = network(images)
     except Exception as error:  # whatever the user's own code raises
         raise ConfigError(
-            f"--model {name}: fails on inputs of shape {tuple(images.shape)}: {error}"
+            f"--model {name}: fails on inputs of shape {tuple(images.shape)}: {error}; it must "
+            "take what --data gives, images (B, C, H, W) in [0, 1]"
         ) from error
     if not isinstance(logits, Tensor) or logits.shape != (2, dataset.num_classes):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -79,7 +81,8 @@ def _built(name: str) -> nn.Module:
         network = function() if callable(function) else None
     except Exception as error:  # whatever the user's own code raises
         raise ConfigError(
-            f"--model {name}: fails when called without arguments: {type(error).__name__}: {error}"
+            f"--model {name}: fails when called without arguments ({type(error).__name__}: {error})"
+            "; the function must take nothing and return a torch.nn.Module"
         ) from error
     if not isinstance(network, nn.Module):
         raise ConfigError(f"--model {name}: expected a function that returns a torch.nn.Module")
@@ -88,7 +91,10 @@ def _built(name: str) -> nn.Module:
 
 def _state_dict(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise ConfigError(f"{path}: no such file; expected the network's weights")
+        raise ConfigError(
+            f"{path}: no such file; expected the network's weights, written by "
+            "safetensors or torch.save"
+        )
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
@@ -125,10 +131,8 @@ def data_config(text: str, root: str | None) -> DataConfig:
             f"`data:` reads as in a search space; got '{text}'"
         )
     if root is not None:
+        if text == "digits":
+            raise ConfigError("--data-root: the digits come with scikit-learn; remove it")
         tree["root"] = root
-    try:
-        adapter: TypeAdapter[DataConfig] = TypeAdapter(DataConfig)
-        return adapter.validate_python(tree)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f"--data {text}: {first['loc']}: {first['msg']}") from error
+    adapter: TypeAdapter[DataConfig] = TypeAdapter(DataConfig)
+    return adapter.validate_python(tree)

@@ -13,6 +13,7 @@ from pipeline.files import StorePath
 from pipeline.plan import SPREAD, Planner, Target, duration
 from pipeline.resources import Shares, local_resources, shares
 from pipeline.search.points import num_searched
+from pipeline.space_file import located
 from pipeline.stored_data import load_stored
 from pipeline.sweep_files import SweepFiles
 from pipeline.training.loop import DivergedError
@@ -77,15 +78,29 @@ class SpacePlan:
         return least
 
 
-def show(spaces: Spaces, store: StorePath, *, address: str | None, budget: float | None) -> int:
+def _planned(spaces: Spaces, store: StorePath, overrides: Sequence[str]) -> Iterator[SpacePlan]:
+    """Each space's plan; what fits neither data nor machine is told at its line."""
+    for file, space, name in spaces:
+        with located(file, overrides):
+            yield SpacePlan(file, space, name, store)
+
+
+def show(
+    spaces: Spaces,
+    store: StorePath,
+    overrides: Sequence[str],
+    *,
+    address: str | None,
+    budget: float | None,
+) -> int:
     """Print what the spaces take; returns 2 where that is more than the budget, else 0.
 
     Raises:
         ConfigError: Nothing could be timed to hold against the budget.
     """
-    console, found = Progress(), []
-    for place in spaces:
-        found.append(plan := SpacePlan(*place, store))
+    console, found = Progress(), list[SpacePlan]()
+    for plan in _planned(spaces, store, overrides):
+        found.append(plan)
         for line in _facts(plan):
             console.plain(line)
         if not plan.complete:
@@ -103,14 +118,20 @@ def show(spaces: Spaces, store: StorePath, *, address: str | None, budget: float
 
 
 def within_budget(
-    spaces: Spaces, store: StorePath, budget: float, *, trim: bool, quiet: bool
+    spaces: Spaces,
+    store: StorePath,
+    overrides: Sequence[str],
+    budget: float,
+    *,
+    trim: bool,
+    quiet: bool,
 ) -> int | None:
     """The number of searched trials that the budget allows; None for all.
 
     Raises:
         ConfigError: The plan is beyond it; or even with one searched trial, if it may be trimmed.
     """
-    found = [SpacePlan(*place, store) for place in spaces]
+    found = list(_planned(spaces, store, overrides))
     verdict, fitting = _verdict(found, budget), None
     if verdict:
         fitting = found[0].fitting(budget) if trim else 0

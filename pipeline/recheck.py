@@ -55,7 +55,9 @@ def _recheck(options: argparse.Namespace) -> int:
         raise ConfigError("--archive: it holds one network; remove --sweep and --checkpoint")
     # Imported here: torch takes seconds, and a wrong argument should be told at once.
     from pipeline.recheck_run import Request, run_recheck
+    from pipeline.resources import check_device, local_resources
 
+    check_device("--device", options.device, local_resources()["GPU"])
     request = Request(
         store=options.store,
         run=options.run,

@@ -109,7 +109,7 @@ def _judge(checkpoint: checkpoints.Checkpoint, device: torch.device) -> ExactCla
     try:
         return exact(model).to(device)
     except InexactError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(f"{error}; use a suite that says judge: plain") from error
 
 
 def _files(
@@ -182,7 +182,10 @@ def _fingerprint(store: StorePath, run: str, sweep: str | None) -> str:
     known = judged_networks(store)
     if sweep is not None and sweep not in sweep_names(store):
         listed = ", ".join(sweep_names(store)) or "none"
-        raise ConfigError(f"--sweep {sweep}: no such sweep in {store}; sweeps there: {listed}")
+        raise ConfigError(
+            f"--sweep {sweep}: no such sweep in {store}; sweeps there: {listed}; "
+            "correct --sweep or --store"
+        )
     names = [sweep] if sweep is not None else sweep_names(store)
     labelled = {
         row.fingerprint for name in names for row in read_trials(store, name) if row.label == run
@@ -194,7 +197,9 @@ def _fingerprint(store: StorePath, run: str, sweep: str | None) -> str:
         return found.pop()
     listed = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
     what = "names several networks; add --sweep NAME" if found else "no such network has verdicts"
-    raise ConfigError(f"--run {run}: {what} in {store}; known are {listed or 'none yet'}")
+    raise ConfigError(
+        f"--run {run}: {what} in {store}; known are {listed or 'none yet'}: write one"
+    )
 
 
 def _unpacked(archive: Path, folder: Path) -> str:
@@ -219,5 +224,8 @@ def _unpacked(archive: Path, folder: Path) -> str:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(packed.read(member))
     except (OSError, zipfile.BadZipFile, RuntimeError) as error:
-        raise ConfigError(f"--archive {archive}: cannot be unpacked ({error})") from error
+        raise ConfigError(
+            f"--archive {archive}: cannot be unpacked ({error}); give one that "
+            "reports.build --evidence wrote"
+        ) from error
     return networks.pop()

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.adapters.driver_lock import only_driver
-from pipeline.adapters.optuna_ledger import study_database
 from pipeline.adapters.parquet_store import ParquetStore
+from pipeline.adapters.study_database import study_database
 from pipeline.audit_file import renew_audit
 from pipeline.console import Progress, percent
 from pipeline.data import Split
@@ -56,6 +56,11 @@ class _Renewal:
     def fail(self, text: str) -> None:
         self.failures.append(text)
         self.console.line(text, "red")
+
+
+GONE = (
+    "its checkpoint is gone; bring it back, or run its sweep with --resume, which trains it again"
+)
 
 
 def redo(place: StorePath, *, sweep: str | None, data_root: str | None, device: str) -> int:
@@ -223,7 +228,7 @@ def _data(renewal: _Renewal, block: StoredBlock) -> tuple[Mapping[str, Split], s
         renewal.store.root, block.key.fingerprint, block.about.get("checkpoint", "")
     )
     if place is None:
-        raise ConfigError("its checkpoint is gone")
+        raise ConfigError(GONE)
     dataset = own_network(place, renewal.store.root, renewal.data_root).dataset
     splits = {SplitName.VALIDATION.value: dataset.validation, SplitName.TEST.value: dataset.test}
     return splits, dataset.content_hash()
@@ -242,7 +247,10 @@ def _task(store: ParquetStore, block: StoredBlock, before: StoredBlock | None) -
         recorded = member.source.checkpoint
         place = checkpoint_of(store.root, member.source.fingerprint, recorded)
         if place is None:
-            raise ConfigError(f"the checkpoint of {member.source.label}, which attacks it, is gone")
+            raise ConfigError(
+                f"the checkpoint of {member.source.label}, which attacks it, is gone; bring "
+                "it back, or train that network again"
+            )
         member = replace(member, source=replace(member.source, checkpoint=str(place.absolute())))
     standing = None
     if member.after:
@@ -252,7 +260,7 @@ def _task(store: ParquetStore, block: StoredBlock, before: StoredBlock | None) -
         standing = tuple(bool(robust) for robust in store.get(before.key).columns["robust"])
     place = checkpoint_of(store.root, key.fingerprint, block.about.get("checkpoint", ""))
     if place is None:
-        raise ConfigError("its checkpoint is gone")
+        raise ConfigError(GONE)
     return EvaluationTask(
         key=key, member=member, checkpoint=str(place.absolute()), standing=standing
     )

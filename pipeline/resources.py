@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from pipeline.config import ComputeConfig
-from pipeline.errors import ConfigError
+from pipeline.errors import SettingError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,17 @@ def local_resources() -> dict[str, float]:
     return {"CPU": float(cpus or 1), "GPU": float(torch.cuda.device_count())}
 
 
+def check_device(setting: str, wanted: str, gpus: float, where: str = "this machine") -> None:
+    """Refuse a GPU where there is none.
+
+    Raises:
+        SettingError: Of the setting or option of this name.
+    """
+    if wanted == "cuda" and not gpus:
+        message = f"cuda, but {where} has no GPU that torch can use; write auto or cpu"
+        raise SettingError(setting, message)
+
+
 def shares(compute: ComputeConfig, available: dict[str, float], where: str) -> Shares:
     """The shares with defaults filled in.
 
@@ -32,10 +43,7 @@ def shares(compute: ComputeConfig, available: dict[str, float], where: str) -> S
         ConfigError: A trial or a task asks for more than there is.
     """
     gpus, cpus = available.get("GPU", 0.0), available.get("CPU", 0.0)
-    if compute.device == "cuda" and not gpus:
-        raise ConfigError(
-            f"compute.device: cuda, but {where} has no GPU that torch can use; write auto or cpu"
-        )
+    check_device("compute.device", compute.device, gpus, where)
     has_gpu = gpus > 0 and compute.device != "cpu"
 
     def gpu_share(value: float | None, default: float) -> float:
@@ -56,15 +64,17 @@ def shares(compute: ComputeConfig, available: dict[str, float], where: str) -> S
     for name in ("gpus_per_trial", "gpus_per_evaluation"):
         value = getattr(compute, name)
         if value is not None and value > 1 and value % 1:
-            raise ConfigError(
-                f"compute.{name}: expected a fraction below 1 or a whole number, got {value:g}"
+            raise SettingError(
+                f"compute.{name}", f"expected a fraction below 1 or a whole number, got {value:g}"
             )
     problems = [
-        f"compute.{name}: asks for {share:g}, but {where} has {there:g} {kind}; "
-        f"write at most {there:g}"
+        (
+            f"compute.{name}",
+            f"asks for {share:g}, but {where} has {there:g} {kind}; write at most {there:g}",
+        )
         for name, share, there, kind in wanted
         if share > there
     ]
     if problems:
-        raise ConfigError("\n".join(problems))
+        raise SettingError(*problems[0], *problems[1:])
     return result

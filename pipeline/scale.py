@@ -1,11 +1,11 @@
 """Scales: a space's own settings, shrunk or grown by one word, `--set scale=tiny`."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline import config_file
+from pipeline.config_file import ConfigFile, Setting
 from pipeline.errors import ConfigError
 
 SCALES = Path(__file__).parent / "scales"
@@ -14,7 +14,7 @@ WHOLE = ("data", "model")
 _PREFIX = "scale="
 
 
-def expanded(overrides: Sequence[str], data: Any = None) -> list[str]:
+def expanded(overrides: Sequence[str], data: Any = None) -> list[str | Setting]:
     """The `--set` settings with the scale's own before them, so that all others win over it.
 
     Args:
@@ -35,7 +35,7 @@ def scaled(overrides: Sequence[str]) -> str:
     return named[-1].partition("=")[2].strip() if named else ""
 
 
-def _settings(name: str, *, events: bool) -> list[str]:
+def _settings(name: str, *, events: bool) -> list[Setting]:
     """What a scale sets, as `--set` would."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else SCALES / f"{name}.yaml"
     if not path.is_file():
@@ -43,15 +43,33 @@ def _settings(name: str, *, events: bool) -> list[str]:
         raise ConfigError(
             f"--set scale={name}: no such scale; write one of {known}, or the path of a YAML file"
         )
-    settings: dict[str, Any] = {}
-    sections = dict(config_file.read(path).data)
-    event_data = sections.pop("event_data", None)
-    if events and event_data is not None:
-        sections["data"] = event_data
-    for section, value in sections.items():
-        if str(section) in WHOLE or not isinstance(value, dict):
-            settings[str(section)] = value
+    file = config_file.read(path)
+    found = []
+    events = events and file.data.get("event_data") is not None
+    for section, value in file.data.items():
+        if section in ("data", "event_data"):
+            if (section == "event_data") == events:
+                found.append(_setting(file, (section,), "data"))
+        elif section in WHOLE or not isinstance(value, dict):
+            found.append(_setting(file, (section,), str(section)))
         else:
-            settings |= {f"{section}.{key}": item for key, item in value.items()}
-    # JSON is YAML, too.
-    return [f"{place}={json.dumps(value)}" for place, value in settings.items()]
+            found += [_setting(file, (section, key), f"{section}.{key}") for key in value]
+    return found
+
+
+def _setting(file: ConfigFile, place: tuple[str | int, ...], path: str) -> Setting:
+    """An entry of the scale's file, to be written at a path of the space."""
+    value: Any = file.data
+    for key in place:
+        value = value[key]
+    inner = [known[len(place) :] for known in file.entries if known[: len(place)] == place]
+    return Setting(
+        path=path,
+        value=value,
+        above=file.location(place[:1], "key"),
+        entries={known: file.entries[(*place, *known)] for known in inner},
+        places={
+            known: (file.location((*place, *known), "key"), file.location((*place, *known)))
+            for known in inner
+        },
+    )

@@ -77,11 +77,11 @@ def read_space(path: Path, overrides: Sequence[str]) -> "SpaceConfig":
     """
     from pipeline import config_file
     from pipeline.config import SpaceConfig
-    from pipeline.scale import expanded, scaled
+    from pipeline.scale import scaled
     from pipeline.search.rules import RULES
+    from pipeline.space_file import space_file
 
-    data = config_file.read(path).data.get("data") if scaled(overrides) else None
-    file = config_file.read(path, expanded(overrides, data))
+    file = space_file(path, overrides)
     space = config_file.check(file, SpaceConfig, RULES)
     if space.scale and not scaled(overrides):
         message = f"is not written in a file: it shrinks one, by --set scale={space.scale}"
@@ -99,7 +99,7 @@ def space_files(path: Path) -> list[Path]:
         return [path]
     found = sorted(path.rglob("*.yaml"))
     if not found:
-        raise ConfigError(f"--space {path}: the folder holds no .yaml file")
+        raise ConfigError(f"--space {path}: the folder holds no .yaml file; name a file")
     return found
 
 
@@ -129,11 +129,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def run() -> int:
         # Imported here, as the engines below: `--help` and a wrong path are told at once.
         from pipeline.config_types import NAME_PATTERN
+        from pipeline.space_file import located
 
         files = space_files(options.space)
         check_budget(options.budget_hours, trim=options.trim, num_spaces=len(files))
         if options.name is not None and len(files) > 1:
-            raise ConfigError("--name: a folder holds several sweeps, each with its space's name")
+            raise ConfigError(
+                "--name: a folder holds several sweeps, each with its space's name; remove --name"
+            )
         # All of them first: a mistake in the last one is told before the first one runs.
         spaces = []
         for file in files:
@@ -149,9 +152,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from pipeline.plan_run import show, within_budget
 
             if options.plan:
-                return show(spaces, options.store, address=options.address, budget=budget)
+                return show(
+                    spaces, options.store, overrides, address=options.address, budget=budget
+                )
             trials = within_budget(
-                spaces, options.store, budget, trim=options.trim, quiet=options.quiet
+                spaces, options.store, overrides, budget, trim=options.trim, quiet=options.quiet
             )
             if trials is not None:
                 overrides.append(f"search.num_trials={trials}")
@@ -173,16 +178,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 quiet=options.quiet,
             )
         ((file, space, name),) = spaces
-        return run_sweep(
-            space,
-            space_file=file,
-            overrides=overrides,
-            store=options.store,
-            name=name,
-            resume=options.resume,
-            address=options.address,
-            quiet=options.quiet,
-        )
+        with located(file, overrides):
+            return run_sweep(
+                space,
+                space_file=file,
+                overrides=overrides,
+                store=options.store,
+                name=name,
+                resume=options.resume,
+                address=options.address,
+                quiet=options.quiet,
+            )
 
     return run_command(run)
 

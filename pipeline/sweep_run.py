@@ -12,10 +12,9 @@ from typing import Any
 import torch
 
 from models import build_model
-from models.config import FieldError
 from pipeline.adapters.driver_lock import only_driver
 from pipeline.adapters.mlflow_tracker import open_tracker
-from pipeline.adapters.optuna_ledger import STUDY_URI, OptunaLedger, study_database
+from pipeline.adapters.optuna_ledger import OptunaLedger
 from pipeline.adapters.ray_map import ray_map
 from pipeline.adapters.ray_session import (
     connected,
@@ -24,6 +23,7 @@ from pipeline.adapters.ray_session import (
     largest_node,
     worker_logs,
 )
+from pipeline.adapters.study_database import STUDY_URI, study_database
 from pipeline.config import SpaceConfig, input_spec
 from pipeline.console import Progress
 from pipeline.data import EVENT_DATASETS, Dataset
@@ -32,6 +32,7 @@ from pipeline.environment import describe
 from pipeline.errors import ConfigError
 from pipeline.files import StorePath, local_folder, open_store, takes_nothing
 from pipeline.fingerprint import fingerprint
+from pipeline.fit import require_fit
 from pipeline.interrupts import STOPPED, interruptible
 from pipeline.judging import judgements, require_judges
 from pipeline.object_path import ObjectPath
@@ -87,7 +88,8 @@ def run_sweep(
     if address is None and not is_connected():
         shares(space.compute, local_resources(), "this machine")
     with _data(space, store, address, console) as dataset:
-        model_note = _model_note(space, dataset, space_file)
+        require_fit(space, dataset)
+        model_note = _model_note(space, dataset)
         open_store(store)
         database = study_database(local_folder(store))
         _refuse_begun_elsewhere(store, database, files)
@@ -121,6 +123,7 @@ def _data(
     if space.data.dataset not in EVENT_DATASETS:
         yield load_stored(space.data, store)
         return
+    EVENT_DATASETS[space.data.dataset](space.data)  # lists the files: absent ones are told at once
     with connected(address):
         yield load_stored(space.data, store, run=ray_map, say=console.line)
 
@@ -242,12 +245,9 @@ def _trouble(store: StorePath, error: Exception) -> str:
     return f"the disk of {store} is full ({free:.0f} MiB free); nothing finished is lost. Make room"
 
 
-def _model_note(space: SpaceConfig, dataset: Dataset, space_file: Path) -> str:
-    """The network in a few words; building it finds out whether it fits the data."""
-    try:
-        model = build_model(space.model, input_spec(dataset))
-    except FieldError as error:
-        raise ConfigError(f"{space_file}: model.{error.field}: {error}") from error
+def _model_note(space: SpaceConfig, dataset: Dataset) -> str:
+    """The network in a few words."""
+    model = build_model(space.model, input_spec(dataset))
     count = sum(parameter.numel() for parameter in model.parameters())
     config = space.model
     return (

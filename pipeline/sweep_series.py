@@ -10,6 +10,7 @@ from pipeline.config import SpaceConfig
 from pipeline.errors import ConfigError
 from pipeline.files import StorePath
 from pipeline.interrupts import STOPPED
+from pipeline.space_file import located
 from pipeline.sweep_files import SweepFiles
 from pipeline.sweep_run import run_sweep
 
@@ -46,16 +47,17 @@ def run_sweeps(
                 sys.stdout.flush()
             code = 2
             try:
-                code = run_sweep(
-                    space,
-                    space_file=file,
-                    overrides=overrides,
-                    store=store,
-                    name=name,
-                    resume=resume and SweepFiles(store, name).exists(),
-                    address=address,
-                    quiet=quiet,
-                )
+                with located(file, overrides):
+                    code = run_sweep(
+                        space,
+                        space_file=file,
+                        overrides=overrides,
+                        store=store,
+                        name=name,
+                        resume=resume and SweepFiles(store, name).exists(),
+                        address=address,
+                        quiet=quiet,
+                    )
             except ConfigError as error:
                 sys.stderr.write(printable(f"{error}\n"))
             if code == STOPPED:

@@ -26,6 +26,7 @@ from pipeline.attacks import (
 from pipeline.attacks.fab import PACKAGE, installed
 from pipeline.config_messages import Problem
 from pipeline.config_types import Count, Epsilon, Judge, Name, Order, Positive
+from pipeline.config_words import suggestion
 from pipeline.errors import ConfigError
 from pipeline.fingerprint import fingerprint
 
@@ -171,8 +172,11 @@ def load_suite(name: str) -> SuiteConfig:
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else SUITES / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in SUITES.glob("*.yaml")))
-        raise ConfigError(f"no suite '{name}': write one of {known}, or the path of a YAML file")
+        known = sorted(file.stem for file in SUITES.glob("*.yaml"))
+        raise ConfigError(
+            f"no suite '{name}'{suggestion(name, known)}: write one of {', '.join(known)}, or the "
+            "path of a YAML file"
+        )
     return config_file.check(config_file.read(path), SuiteConfig, RULES)
 
 
@@ -234,7 +238,7 @@ def _threats_fit(suite: SuiteConfig) -> list[Problem]:
                 message = "fab knows no clamp that destroys counts; leave it out of this stage"
             elif threat == "binary" and attack.method not in (*FLIPPING, "nothing"):
                 flips = ", ".join(FLIPPING)
-                message = f"{attack.method} moves within a ball; threat: binary takes {flips}"
+                message = f"{attack.method} moves within a ball; with threat: binary use {flips}"
             elif threat != "binary" and attack.method in FLIPPING:
                 message = (
                     f"{attack.method} turns over entries of binary frames; write threat: binary "
@@ -293,7 +297,7 @@ def members(
     found: dict[str, Member] = {clean.hash: clean}
     headline = headline_threat(suite, domain)
     for _, stage in _stages(suite):
-        threat = headline if stage.threat is None else _threat(stage.threat, domain)
+        threat = headline if stage.threat is None else _threat(stage.threat, domain, suite)
         if threat.alters:
             control = replace(
                 clean,
@@ -329,14 +333,14 @@ def headline_threat(suite: SuiteConfig, domain: Domain) -> Threat:
     Raises:
         ConfigError: It is not for such samples.
     """
-    return _threat(suite.threat, domain)
+    return _threat(suite.threat, domain, suite)
 
 
-def _threat(name: ThreatName | None, domain: Domain) -> Threat:
+def _threat(name: ThreatName | None, domain: Domain, suite: SuiteConfig) -> Threat:
     try:
         return Threat.named(name, domain)
     except ValueError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(f"suite '{suite.name}': {error}; or name another suite") from error
 
 
 def _size(attack: AttackConfig, radius: float) -> float:

@@ -50,7 +50,10 @@ def _train(options: argparse.Namespace) -> int:
     from pipeline.console import Progress, percent
     from pipeline.experiment import train, trial_folder, write_config
     from pipeline.files import open_store
+    from pipeline.fit import require_fit
     from pipeline.records import SplitName
+    from pipeline.resources import check_device, local_resources
+    from pipeline.space_file import located
     from pipeline.stored_data import load_stored
     from pipeline.sweep import read_space
     from pipeline.training.loop import DivergedError
@@ -61,7 +64,10 @@ def _train(options: argparse.Namespace) -> int:
     if label not in space.strategies:
         raise ConfigError(f"--strategy: expected one of {', '.join(labels)}, got '{label}'")
     console = Progress()
-    dataset = load_stored(space.data, options.store, say=console.line)
+    with located(options.space, options.overrides):
+        check_device("compute.device", space.compute.device, local_resources()["GPU"])
+        dataset = load_stored(space.data, options.store, say=console.line)
+        require_fit(space, dataset)
     trial = space.trial(label)
     fingerprint = trial.fingerprint()
     folder = trial_folder(open_store(options.store), fingerprint)

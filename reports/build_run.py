@@ -59,7 +59,7 @@ def build_comparison(
     if len(compared.sources) - len(compared.empty) < min(2, len(compared.sources)):
         raise NothingToCompare(
             f"no page that compares: {' and '.join(compared.empty)} without a complete set of "
-            "verdicts"
+            "verdicts; continue it with pipeline.sweep --resume, or judge it with pipeline.evaluate"
         )
     name = folder_name(compared.sources)
     return _published(store, name, out, lambda folder: write_comparison(compared, folder))

@@ -86,8 +86,8 @@ def pick(studies: list[Study], name: str) -> tuple[Study, TrialResult, str]:
         labels = ", ".join(trial.row.label for trial in study.trials if trial.complete)
         raise ConfigError(
             f"--network: sweep {study.name} has no network to choose: none with all its validation "
-            "verdicts, above the floor, and believed by its audit; trained so far: "
-            f"{labels or 'none'}"
+            "verdicts, above the floor, and believed by its audit; name one, --network LABEL, of "
+            f"{labels or 'none yet'}"
         )
     floor = "" if study.floor is None else f", with at least {percent(study.floor)} clean"
     audit = f"audit {best.audit.status}" if best.audit else "not audited"

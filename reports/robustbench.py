@@ -36,8 +36,8 @@ def find_trial(
         labels = dict.fromkeys(trial.row.label for study in studies for trial in study.trials)
         more = ", ..." if len(labels) > _MOST_LABELS else ""
         raise ConfigError(
-            f"{option} {name}: no trial of these sweeps has that label or fingerprint; there are "
-            f"{', '.join([*labels][:_MOST_LABELS]) or 'none'}{more}"
+            f"{option} {name}: no trial of these sweeps has that label or fingerprint; write one "
+            f"of {', '.join([*labels][:_MOST_LABELS]) or 'none'}{more}"
         )
     if len({trial.row.fingerprint for _, trial in found}) > 1:
         listed = ", ".join(f"{trial.row.fingerprint} of {study.name}" for study, trial in found)

@@ -94,10 +94,12 @@ def read_sweep(store: StorePath, name: str) -> dict[str, Any]:
     path = store / "sweeps" / checked_name(name) / "sweep.json"
     if not path.is_file():
         known = ", ".join(sweep_names(store)) or "none"
-        raise ConfigError(f"no sweep '{name}' in {store}; sweeps there: {known}")
+        raise ConfigError(
+            f"no sweep '{name}' in {store}; sweeps there: {known}; correct --sweep or --store"
+        )
     facts = _read_json(path)
     if not isinstance(facts, dict):
-        raise ConfigError(f"{path}: expected a JSON object, got {type(facts).__name__}")
+        raise ConfigError(f"{path}: expected a JSON object, got {type(facts).__name__}; {_AGAIN}")
     _check_facts(path, facts)
     return facts
 
@@ -124,11 +126,11 @@ def read_trials(store: StorePath, name: str) -> list[TrialRow]:
     path = store / "sweeps" / checked_name(name) / "trials.json"
     rows = _read_json(path) if path.is_file() else []
     if not isinstance(rows, list):
-        raise ConfigError(f"{path}: expected a JSON list, got {type(rows).__name__}")
+        raise ConfigError(f"{path}: expected a JSON list, got {type(rows).__name__}; {_AGAIN}")
     try:
         return [_trial(row) for row in rows]
     except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path}: not a list of trials: {error!r}") from error
+        raise ConfigError(f"{path}: not a list of trials ({error!r}); {_AGAIN}") from error
 
 
 def read_epochs(store: StorePath, fingerprint: str) -> pd.DataFrame:
@@ -212,7 +214,7 @@ def read_audit(store: StorePath, fingerprint: str, split: str) -> dict[str, Any]
         return None
     found = _read_json(path)
     if not isinstance(found, dict) or not {"status", "checks"} <= set(found):
-        raise ConfigError(f"{path}: expected an audit with `status` and `checks`")
+        raise ConfigError(f"{path}: expected an audit with `status` and `checks`; {_AGAIN}")
     return found
 
 
@@ -237,7 +239,7 @@ def _read_json(path: StorePath) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path}: expected JSON: {error}") from error
+        raise ConfigError(f"{path}: expected JSON ({error}); {_AGAIN}") from error
 
 
 def _read_parquet(
@@ -253,10 +255,10 @@ def _read_parquet(
             file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
             table = file.read(columns=[*columns, *optional] if columns else None)
         except (pa.ArrowException, OSError) as error:
-            raise ConfigError(f"{path}: not a readable Parquet file: {error}") from error
+            raise ConfigError(f"{path}: not a readable Parquet file ({error}); {_AGAIN}") from error
         if columns and not set(columns) <= set(table.column_names):
             missing = ", ".join(sorted(set(columns) - set(table.column_names)))
-            raise ConfigError(f"{path}: verdict columns are missing: {missing}")
+            raise ConfigError(f"{path}: the columns {missing} are missing; remove it and {_AGAIN}")
         _check_types(path, table.schema)
         known = table.schema.metadata or {}
         facts = {name: known.get(name.encode(), b"").decode(errors="replace") for name in about}

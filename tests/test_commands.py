@@ -90,7 +90,7 @@ def test_rules_across_fields_point_at_their_line(tmp_path, capsys, no_ray):
     text = text.replace("epsilon: 0.1, block", "epsilon: 0.2, block")
     error = complaint(tmp_path, capsys, text)
     assert "tiny.yaml:10:" in error
-    assert "beyond the attack's epsilon 0.2" in error
+    assert "beyond the attack's epsilon; write at most 0.2" in error
     assert "none of the searched strategies (sr) has it" in error
 
 

@@ -137,14 +137,14 @@ MALFORMED = [
     ("a:\n\tb: 1\n", "2:1 a tab; YAML is indented with spaces, so replace the tab by spaces"),
     (
         "a: b: c\n",
-        "1:5 a ':' that does not fit here; check the indentation, or quote the text around it",
+        "1:5 a second ': ' in one line; quote the text, or begin a new line",
     ),
-    ("a: 1\nb\n", "3:1 a line without ':'; expected 'key: value'"),
-    ("a: [1, 2\n", "2:1 a bracket that is not closed; add the closing one"),
-    ("a: 'x\n", "2:1 text that ends inside quotes; add the closing quote"),
-    ("a: *b\n", "1:4 an alias (*name) whose anchor (&name) is not defined above it"),
+    ("a: 1\nb\n", "2:1 a line without ': '; write 'key: value', with a space after the colon"),
+    ("a: [1, 2\n", "1:4 a '[' that is not closed; add the ']'"),
+    ("a: 'x\n", "1:4 a quote that is not closed on its line; add the closing one"),
+    ("a: *b\n", "1:4 an alias (*name) whose anchor (&name) is not defined above it; write the value out"),
     ("a: &b [*b]\n", "1:4 an alias that contains itself; write the value out"),
-    ("a: 1\n---\nb: 2\n", "2:1 a second document (---); expected one document a file"),
+    ("a: 1\n---\nb: 2\n", "2:1 a second document (---); write one document a file"),
     ("a: !!python/name:os.system x\n", "1:4 the tag !!python/name:os.system; remove it and write a plain value"),
     ("a: !mine {b: 1}\n", "1:4 the tag !mine; remove it and write a plain value"),
     ("a: !!set {b}\n", "1:4 the tag !!set; remove it and write a plain value"),
@@ -154,11 +154,11 @@ MALFORMED = [
     ("? [1]\n: 2\n", "1:3 a list or mapping as a key; expected text before the ':'"),
     ("on: 1\n", "1:1 the key on, which YAML reads as true or false; quote it: 'on'"),
     ("1.5: 1\n", "1:1 the key 1.5, which YAML reads as a number; quote it: '1.5'"),
-    ("?\n: 1\n", "1:2 a key is missing before the ':'"),
+    ("?\n: 1\n", "1:2 a key is missing before the ':'; write it"),
     ("{: 1}\n", "1:2 a key or value is missing here; write it, or quote the text"),
-    (": 1\n", "1:1 text that fits no entry above it; check the indentation and the ':'"),
-    ("a: 1\n  b: 2\n", "2:4 a ':' that does not fit here; check the indentation, or quote the text around it"),
-    ("a:\n    b: 1\n  c: 2\n", "3:3 text that fits no entry above it; check the indentation and the ':'"),
+    (": 1\n", "1:1 a ':' without a key before it; write 'key: value'"),
+    ("a: 1\n  b: 2\n", "2:3 a line indented below line 1, which has a value already; check the indentation"),
+    ("a:\n    b: 1\n  c: 2\n", "3:3 a line that is indented like none above it; align it with its neighbours"),
     ("a: @x\n", "1:4 a character that YAML reserves; quote the text it stands in"),
     ("ab: \0\n", "1:5 a control character; remove it"),
     (f"a: {'9' * 41}\n", "1:4 a number of more than 40 digits; shorten it"),
@@ -336,18 +336,18 @@ def test_overrides(write: Write, override: str, expected: dict[str, Any]) -> Non
     ("override", "expected"),
     [
         ("foo", "--set foo: expected a path and a value; write --set dotted.path=value, such as "
-         "--set training.num_epochs=10"),
+         "--set training.epochs=10"),
         ("=3", "--set =3: expected a path and a value; write --set dotted.path=value, such as "
-         "--set training.num_epochs=10"),
+         "--set training.epochs=10"),
         ("a..b=3", "--set a..b=3: expected a path and a value; write --set dotted.path=value, such "
-         "as --set training.num_epochs=10"),
+         "as --set training.epochs=10"),
         ("a.b=3", "--set a.b=3: 'a' is a single value, not a mapping; set it as a whole: --set a=value"),
         ("l.7=3", "--set l.7=3: expected a list index from 0 to 1 (which appends), got '7'"),
         ("l.x=3", "--set l.x=3: expected a list index from 0 to 1 (which appends), got 'x'"),
         ("a=!!python/none x", "--set a=!!python/none x: the value has the tag !!python/none; remove "
          "it and write a plain value"),
         ("a=*b", "--set a=*b: the value has an alias (*name) whose anchor (&name) is not defined "
-         "above it"),
+         "above it; write the value out"),
     ],
 )  # fmt: skip
 def test_malformed_overrides(write: Write, override: str, expected: str) -> None:

@@ -17,7 +17,7 @@ from mlflow.tracking import MlflowClient
 from pipeline import doctor
 from pipeline.adapters.mlflow_health import check_mlflow
 from pipeline.adapters.mlflow_tracker import initialize_database
-from pipeline.adapters.optuna_ledger import STUDY_URI, OptunaLedger, study_database
+from pipeline.adapters.optuna_ledger import OptunaLedger
 from pipeline.adapters.ray_health import (
     TOKEN,
     TOKEN_PATH,
@@ -26,6 +26,7 @@ from pipeline.adapters.ray_health import (
     check_access,
     check_token_file,
 )
+from pipeline.adapters.study_database import STUDY_URI, study_database
 from pipeline.adapters.study_health import check_study_database
 from pipeline.data import EventsConfig, FramesConfig
 from pipeline.health.addresses import redacted, sqlite_file, without_password

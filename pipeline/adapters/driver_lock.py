@@ -10,6 +10,7 @@ from pathlib import Path
 
 import sqlalchemy
 
+from pipeline.adapters.study_database import DATABASE_ERRORS, no_study_database
 from pipeline.errors import ConfigError
 from pipeline.files import open_folder
 
@@ -49,8 +50,12 @@ def only_driver(database: str, folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _advisory_lock(database: str, name: str) -> Iterator[None]:
     """PostgreSQL's own: it lives as long as the connection."""
-    engine = sqlalchemy.create_engine(database, poolclass=sqlalchemy.pool.NullPool)
-    with engine.connect() as connection:
+    with contextlib.ExitStack() as held:
+        try:
+            engine = sqlalchemy.create_engine(database, poolclass=sqlalchemy.pool.NullPool)
+            connection = held.enter_context(engine.connect())
+        except DATABASE_ERRORS as error:
+            raise no_study_database(database, error) from error
         wanted = sqlalchemy.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
         if not connection.scalar(wanted, {"name": f"spikeproof sweep {name}"}):
             raise _taken(name, "")

@@ -8,11 +8,9 @@ another one, so that the search does not see it.
 
 import dataclasses
 import json
-import os
 import threading
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -25,6 +23,7 @@ from optuna.distributions import (
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from pipeline.adapters.study_database import DATABASE_ERRORS, no_study_database
 from pipeline.config import DIRECTIONS, SpaceConfig, TrialConfig
 from pipeline.errors import ConfigError
 from pipeline.fingerprint import fingerprint
@@ -34,23 +33,12 @@ from pipeline.search.rules import applies
 from pipeline.search.space import ParameterConfig
 from pipeline.seeding import derive
 
-STUDY_URI = "SPIKEPROOF_STUDY_URI"
 ROW = "row"
 SPACE_HASH = "space_hash"
 STRATEGY = "strategy"
 ROLES = ("baseline", "searched", "replicate")
 BESIDE = (".baselines", ".replicates")
 """How the names of the studies end that stand beside the one that is searched."""
-
-
-def study_database(store: Path) -> str:
-    """Database of a store's studies: SPIKEPROOF_STUDY_URI, or a file in the store.
-
-    SQLite must not lie on a network file system: a cluster names a PostgreSQL database, such as
-    `postgresql+psycopg2://user@host/optuna` with the password in PGPASSFILE's file.
-    """
-    named = os.environ.get(STUDY_URI)
-    return named or f"sqlite:///{(store / 'study.db').absolute()}"
 
 
 def _distribution(parameter: ParameterConfig) -> BaseDistribution:
@@ -130,12 +118,16 @@ class OptunaLedger:
         self._space = space
         self._hash = fingerprint([space.identity(), judged_by])
         timeout = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
-        storage = optuna.storages.RDBStorage(url, engine_kwargs=timeout)
-        existing = set(optuna.get_all_study_names(storage))
+        try:
+            storage = optuna.storages.RDBStorage(url, engine_kwargs=timeout)
+            existing = set(optuna.get_all_study_names(storage))
+        except DATABASE_ERRORS as error:
+            raise no_study_database(url, error) from error
         if resume and name not in existing:
             known = ", ".join(n for n in sorted(existing) if not n.endswith(BESIDE))
             raise ConfigError(
-                f"there is no sweep '{name}' to resume; the store has {known or 'none'}"
+                f"there is no sweep '{name}' to resume; the store has {known or 'none'}: name one "
+                "with --name, or leave --resume out to begin it"
             )
         if name in existing and not resume and _num_trials(storage, name):
             raise ConfigError(

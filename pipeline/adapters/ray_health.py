@@ -11,7 +11,6 @@ from typing import Any
 
 import grpc
 import ray
-from ray._private import services
 from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -229,19 +228,6 @@ def _answers(calls: dict[str, Any]) -> dict[str, Any]:
         except Exception as error:  # a lost node, or one that cannot import the project
             result[name] = error
     return result
-
-
-def head_address(address: str) -> str:
-    """`host:port` of a cluster's head; `auto` is the one this machine knows of.
-
-    Raises:
-        ConnectionError: `auto`, and the machine knows of none.
-    """
-    if address != "auto":
-        return address
-    if ray.is_initialized():
-        return str(ray.get_runtime_context().gcs_address)
-    return str(services.canonicalize_bootstrap_address("auto"))
 
 
 @contextlib.contextmanager

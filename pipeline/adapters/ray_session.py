@@ -3,13 +3,17 @@
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from typing import Any
 
 import ray
+from ray._private import services
 
 from pipeline.errors import ConfigError
 
+CONNECT_S = 10
+"""How long the head of a cluster may take to answer."""
 KEEPALIVE_MS = 20_000
 """How long a connection to a worker may be silent before it is asked for a sign of life, and how
 long that may take. Ray's own 5 and 2 minutes are how long a block that ran on a node behind a dead
@@ -57,21 +61,49 @@ def connected(address: str | None) -> Iterator[dict[str, float]]:
         if address is None:
             # Not whatever cluster a variable or a leftover file of this machine may name.
             where = {"address": "local", "include_dashboard": False}
+        else:
+            _refuse_silence(address)
         try:
             context = ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
             _session.append(str(context.address_info["session_dir"]))
         except (ConnectionError, ValueError, RuntimeError) as error:
             if address is None:
                 raise
-            raise ConfigError(
-                f"--address: no Ray cluster that takes this token answers at '{address}'; start "
-                "one with `ray start --head`, set RAY_AUTH_TOKEN, or leave --address out"
-            ) from error
+            raise _no_cluster(address) from error
     try:
         yield ray.cluster_resources()
     finally:
         if started:
             ray.shutdown()
+
+
+def head_address(address: str) -> str:
+    """`host:port` of a cluster's head; `auto` is the one this machine knows of.
+
+    Raises:
+        ConnectionError: `auto`, and the machine knows of none.
+    """
+    if address != "auto":
+        return address
+    if ray.is_initialized():
+        return str(ray.get_runtime_context().gcs_address)
+    return str(services.canonicalize_bootstrap_address("auto"))
+
+
+def _refuse_silence(address: str) -> None:
+    """Raise a ConfigError where nothing listens; Ray itself would try for minutes."""
+    try:
+        host, _, port = head_address(address).removeprefix("ray://").rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _no_cluster(address) from error
+
+
+def _no_cluster(address: str) -> ConfigError:
+    return ConfigError(
+        f"--address: no Ray cluster that takes this token answers at '{address}'; start one with "
+        "`ray start --head`, set RAY_AUTH_TOKEN, or leave --address out"
+    )
 
 
 def largest_node() -> dict[str, float]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import optuna
 
-from pipeline.adapters.optuna_ledger import BESIDE, STUDY_URI, study_database
+from pipeline.adapters.optuna_ledger import BESIDE
+from pipeline.adapters.study_database import STUDY_URI, study_database
 from pipeline.health.addresses import redacted, sqlite_file, without_password
 from pipeline.health.databases import check_database, table_names
 from pipeline.health.finding import Finding, Status, one_line

@@ -16,7 +16,7 @@ from pipeline.data.dataset import Dataset, Split
 from pipeline.data.normalization import CIFAR10, CIFAR100, Statistics
 from pipeline.data.splits import cap_test, split_off_validation
 from pipeline.data.torchvision_import import torchvision_datasets
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SettingError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,9 +129,10 @@ def _provide(source: Any, root: Path, download: bool) -> None:
         return
     if not archive.is_file():
         if not download:
-            raise ConfigError(
-                f"data.root: expected {source.base_folder}/ or {source.filename} in {root}, found "
-                f"neither; put {source.url} there, or set data.download: true"
+            raise SettingError(
+                "data.root",
+                f"expected {source.base_folder}/ or {source.filename} in {root}, found "
+                f"neither; put {source.url} there, or set data.download: true",
             )
         _download(source, root)
     _extract(source, archive)
@@ -145,9 +146,10 @@ def _download(source: Any, root: Path) -> None:
             utils.download_url(source.url, folder, source.filename, source.tgz_md5)
             (folder / source.filename).replace(root / source.filename)
     except (OSError, RuntimeError) as error:
-        raise ConfigError(
-            f"data.download: {source.url} could not be fetched into {root} ({error}); "
-            f"fetch it by other means and put it there"
+        raise SettingError(
+            "data.download",
+            f"{source.url} could not be fetched into {root} ({error}); "
+            f"fetch it by other means and put it there",
         ) from None
 
 
@@ -165,7 +167,10 @@ def _extract(source: Any, archive: Path) -> None:
             utils.extract_archive(archive, scratch)
             _rename(scratch / source.base_folder, folder)
     except OSError as error:
-        raise ConfigError(f"{archive}: cannot be extracted beside itself ({error})") from None
+        raise ConfigError(
+            f"{archive}: cannot be extracted beside itself ({error}); make room "
+            "there, or extract it yourself"
+        ) from None
 
 
 def _rename(extracted: Path, folder: Path) -> None:

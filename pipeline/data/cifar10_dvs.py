@@ -14,7 +14,7 @@ from pipeline.data.event_dataset import Damaged, EventSource
 from pipeline.data.event_folders import FileRecordings, list_folders, listing_hash
 from pipeline.data.event_frames import DamagedRecordingError, Events, FramesConfig
 from pipeline.data.splits import capped_test, drawn_test, drawn_validation
-from pipeline.errors import ConfigError
+from pipeline.errors import SettingError
 
 SENSOR = (128, 128)
 CLASSES = (
@@ -79,9 +79,10 @@ def cifar10_dvs_source(config: Cifar10DvsConfig) -> EventSource:
     """
     found = list_folders(Path(config.root).expanduser(), CLASSES, SUFFIX, WHERE_FROM)
     if importlib.util.find_spec("tonic") is None:
-        raise ConfigError(
-            "data.dataset: cifar10_dvs is read by tonic, which is not installed; "
-            "pip install 'spikeproof[events]'"
+        raise SettingError(
+            "data.dataset",
+            "cifar10_dvs is read by tonic, which is not installed; "
+            "pip install 'spikeproof[events]'",
         )
     labels = found.labels
     if config.split == "paper":

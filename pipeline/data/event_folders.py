@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.event_frames import DamagedRecordingError, Events
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SettingError
 
 Decode = Callable[[Path], Events]
 """Reads one file; raises `DamagedRecordingError` where it cannot."""
@@ -81,7 +81,9 @@ def list_folders(root: Path, classes: Sequence[str], suffix: str, where_from: st
     for label, name in enumerate(classes):
         folder = root / name
         if not folder.is_dir():
-            raise ConfigError(f"data.root: expected the folder {folder}, found none; {where_from}")
+            raise SettingError(
+                "data.root", f"expected the folder {folder}, found none; {where_from}"
+            )
         names = sorted(n for n in os.listdir(folder) if n.endswith(suffix))
         if not names:
             raise ConfigError(f"{folder}: expected {suffix} files, found none; {where_from}")

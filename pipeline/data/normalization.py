@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import ConfigError
+from pipeline.errors import SettingError
 
 Normalization = Literal["train", "none", "cifar10", "cifar100"]
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
@@ -24,9 +24,9 @@ def mean_and_std(normalization: Normalization, images: NDArray[np.uint8]) -> Sta
         pairs = [_moments(images[:, channel]) for channel in range(channels)]
         return tuple(mean for mean, _ in pairs), tuple(std for _, std in pairs)
     if channels != 3:
-        raise ConfigError(
-            f"data.normalization: {normalization} has three channels, the images have {channels}; "
-            "write train or none"
+        raise SettingError(
+            "data.normalization",
+            f"{normalization} has three channels, the images have {channels}; write train or none",
         )
     return CIFAR10 if normalization == "cifar10" else CIFAR100
 

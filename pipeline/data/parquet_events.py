@@ -19,7 +19,7 @@ from pipeline.data.event_frames import (
 from pipeline.data.file_hash import file_hashes
 from pipeline.data.parquet_files import Patterns, matching_files
 from pipeline.data.splits import capped_test, drawn_test, drawn_validation
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SettingError
 
 COLUMNS = ("x", "y", "p", "t")
 _CHUNK_ROWS, _BATCH_ROWS = 1024, 64
@@ -125,10 +125,11 @@ def events_source(config: EventsConfig) -> EventSource:
         test_source, test_labels = source, labels
         rest, test = drawn_test(labels, config.num_test, seed)
     else:
-        raise ConfigError(
-            f"data.test: expected files in {config.root} that match {', '.join(config.test)}, "
+        raise SettingError(
+            "data.test",
+            f"expected files in {config.root} that match {', '.join(config.test)}, "
             "found none; correct the pattern, or set data.num_test to draw a test split from "
-            "the training files"
+            "the training files",
         )
     num_validation = config.num_validation or max(1, len(rest) // 10)
     train, validation = drawn_validation(labels[rest], num_validation, config.num_train, seed)
@@ -185,7 +186,7 @@ def _scan(
             group.append(groups[at])
             labels.append(value)
     if not labels:
-        raise ConfigError(f"{files[0]}: expected recordings, got a file without rows")
+        raise ConfigError(f"{files[0]}: expected recordings, got a file without rows; remove it")
     arrays = (np.asarray(values, np.int64) for values in (file, row, group, labels))
     where, rows, row_groups, classes = arrays
     return ParquetRecordings(tuple(files), where, rows, row_groups), classes, tuple(skipped)
@@ -225,7 +226,10 @@ def _group_sizes(path: Path, metadata: Any) -> list[int]:
 
 
 def _unreadable(path: Path, error: Exception) -> ConfigError:
-    return ConfigError(f"{path}: cannot be read as Parquet ({' '.join(str(error).split())})")
+    return ConfigError(
+        f"{path}: cannot be read as Parquet ({' '.join(str(error).split())}); "
+        "repair it, or narrow data.train and data.test"
+    )
 
 
 def _check_columns(path: Path, schema: Any, label: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SettingError
 
 Patterns = Annotated[
     tuple[str, ...],
@@ -26,13 +26,16 @@ def matching_files(
     """
     folder = Path(root).expanduser()
     if not folder.is_dir():
-        raise ConfigError(f"data.root: expected a folder, found none at {folder}; correct the path")
+        raise SettingError(
+            "data.root", f"expected a folder, found none at {folder}; correct the path"
+        )
     train = _matching(folder, train_patterns, "train")
     test = _matching(folder, test_patterns, "test")
     if not train:
-        raise ConfigError(
-            f"data.train: expected files in {folder} that match {', '.join(train_patterns)}, found "
-            "none; correct the pattern"
+        raise SettingError(
+            "data.train",
+            f"expected files in {folder} that match {', '.join(train_patterns)}, found "
+            "none; correct the pattern",
         )
     both = sorted(set(train) & set(test))
     if both:
@@ -49,8 +52,9 @@ def _matching(root: Path, patterns: Sequence[str], field: str) -> list[Path]:
             raise ValueError("leads out of the root")
         found = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
     except (ValueError, NotImplementedError, IndexError):
-        raise ConfigError(
-            f"data.{field}: expected patterns relative to data.root such as '**/*{field}*.parquet'"
-            f", got {', '.join(patterns)!r}"
+        raise SettingError(
+            f"data.{field}",
+            f"expected patterns relative to data.root such as '**/*{field}*.parquet'"
+            f", got {', '.join(patterns)!r}",
         ) from None
     return sorted(found)

@@ -18,7 +18,7 @@ from pipeline.data.file_hash import file_hashes
 from pipeline.data.normalization import Normalization, mean_and_std
 from pipeline.data.parquet_files import Patterns, matching_files
 from pipeline.data.splits import cap_test, split_off_test, split_off_validation
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SettingError
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label")
@@ -84,10 +84,11 @@ def load_parquet(config: ParquetConfig) -> Dataset:
     elif config.num_test is not None:
         source, test = split_off_test(source, config.num_test, config.split_seed)
     else:
-        raise ConfigError(
-            f"data.test: expected files in {config.root} that match {', '.join(config.test)}, "
+        raise SettingError(
+            "data.test",
+            f"expected files in {config.root} that match {', '.join(config.test)}, "
             "found none; correct the pattern, or set data.num_test to draw a test split from "
-            "the training files"
+            "the training files",
         )
     num_validation = config.num_validation or max(1, len(source) // 10)
     train, validation = split_off_validation(
@@ -155,7 +156,7 @@ def _read(files: Sequence[Path], config: ParquetConfig) -> Split:
                 parts.append(np.stack(images))
                 labels.append(batch_labels)
     if not parts:
-        raise ConfigError(f"{files[0]}: expected images, got a file without rows")
+        raise ConfigError(f"{files[0]}: expected images, got a file without rows; remove it")
     return Split(images=np.concatenate(parts), labels=np.concatenate(labels))
 
 
@@ -186,7 +187,10 @@ def _batches(
                 first_row += len(batch)
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{file}: cannot be read as Parquet ({reason})") from None
+        raise ConfigError(
+            f"{file}: cannot be read as Parquet ({reason}); repair it, or narrow "
+            "data.train and data.test"
+        ) from None
 
 
 def _columns(file: Path, schema: Any, config: ParquetConfig) -> tuple[str, str]:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.dataset import Split
-from pipeline.errors import ConfigError
+from pipeline.errors import SettingError
 
 _TEST_STREAM, _TRAIN_STREAM = 0, 1
 
@@ -96,7 +96,8 @@ def capped_test(
 
 def _require(name: str, wanted: int | None, there: int, what: str, keep: int = 1) -> None:
     if wanted is not None and wanted > there - keep:
-        raise ConfigError(
-            f"data.{name}: expected at most {there - keep}, as there are {there} {what}"
-            f"{' and one must be left' if keep else ''}, got {wanted}; lower data.{name}"
+        raise SettingError(
+            f"data.{name}",
+            f"expected at most {there - keep}, as there are {there} {what}"
+            f"{' and one must be left' if keep else ''}, got {wanted}; lower data.{name}",
         )

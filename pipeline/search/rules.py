@@ -1,18 +1,17 @@
 """Checks across the fields of a space: each finds everything it can find at once."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from models.config import FieldError
 from pipeline.attacks import Domain, Threat
 from pipeline.config import SpaceConfig
-from pipeline.config_file import Problem
-from pipeline.errors import ConfigError
+from pipeline.config_messages import Problem
+from pipeline.config_words import nearest, suggestion
+from pipeline.errors import ConfigError, SettingError
+from pipeline.search.frame_rules import frames_fit
 from pipeline.threats import load_suite
-
-_HALF_AN_EVENT = 0.5
-"""From here on `models.network.Binary` sees an event."""
 
 
 def applies(space: SpaceConfig, strategy: str, path: str) -> bool:
@@ -33,63 +32,107 @@ def _known_labels(space: SpaceConfig) -> Iterator[Problem]:
     ]
     for path, label in places:
         if label not in space.strategies:
-            known = ", ".join(space.strategies)
-            yield Problem(path, f"no strategy is labelled '{label}'; `strategies` has {known}")
+            known = f"; write one of {', '.join(space.strategies)}"
+            hint = suggestion(label, list(space.strategies)) or known
+            yield Problem(path, f"no strategy is labelled '{label}'{hint}")
     for index, label in enumerate(space.report.sources):
         if label not in space.baselines:
-            known = ", ".join(space.baselines) or "none"
+            known = ", ".join(space.baselines) or "none: add it there"
             message = f"expected the label of a baseline, got '{label}'; `baselines` has {known}"
             yield Problem(("report", "sources", index), message)
     if not space.baselines and not space.search.strategies:
         message = "nothing would be trained: name labels in `baselines` or in `search.strategies`"
         yield Problem(("strategies",), message, "key")
-    for group in (("baselines", space.baselines), ("search.strategies", space.search.strategies)):
-        if len(set(group[1])) != len(group[1]):
-            yield Problem(tuple(group[0].split(".")), "a label stands here twice; remove one")
+    yield from _each_once(("baselines",), space.baselines)
+    yield from _each_once(("search", "strategies"), space.search.strategies)
+
+
+def _each_once(place: tuple[str, ...], names: Sequence[str]) -> Iterator[Problem]:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield Problem((*place, index), f"'{name}' stands here a second time; remove it")
 
 
 def _parameters_fit(space: SpaceConfig) -> Iterator[Problem]:
     labels = [label for label in space.search.strategies if label in space.strategies]
     for path, parameter in space.search.parameters.items():
         place = ("search", "parameters", path)
-        if path.partition(".")[0] not in ("strategy", "training", "model"):
+        if path == "strategy.method":
+            yield Problem(place, "list the labels to search in search.strategies", "key")
+            continue
+        if not path.startswith(("strategy.", "training.", "model.")):
             yield Problem(
-                place, "expected a path that starts with strategy., training. or model.", "key"
+                place,
+                "expected a path that starts with strategy., training. or model., such as "
+                f"{_path_meant(space, labels, path)}",
+                "key",
             )
             continue
         users = [label for label in labels if applies(space, label, path)]
-        if not users:
+        if labels and not users:
+            known = _settings(space, labels)
+            near = nearest(path.partition(".")[2], known)
+            listed = ", ".join(f"strategy.{name}" for name in known)
+            hint = f"; did you mean 'strategy.{near}'?" if near else f"; write one of {listed}"
             yield Problem(
-                place, f"none of the searched strategies ({', '.join(labels)}) has it", "key"
+                place, f"none of the searched strategies ({', '.join(labels)}) has it{hint}", "key"
             )
         for label in users:
-            problem = _first_misfit(space, label, path, parameter.examples())
-            if problem:
-                yield Problem(place, problem)
+            misfits = list(_misfits(space, label, path, parameter.examples()))
+            for inner, message in misfits:
+                yield Problem((*place, *inner), message, "value" if inner else "key")
+            if misfits:
                 break
 
 
-def _first_misfit(space: SpaceConfig, label: str, path: str, values: list[Any]) -> str | None:
-    for value in values:
+def _settings(space: SpaceConfig, labels: Sequence[str]) -> list[str]:
+    """What of the strategies can be searched."""
+    named = [
+        field.name for label in labels for field in dataclasses.fields(space.strategies[label])
+    ]
+    return [name for name in dict.fromkeys(named) if name != "method"]
+
+
+def _path_meant(space: SpaceConfig, labels: Sequence[str], path: str) -> str:
+    """The setting whose last word is nearest to the path's; any, where none is near."""
+    known = {
+        field.name: f"{section}.{field.name}"
+        for section in ("model", "training")
+        for field in dataclasses.fields(getattr(space, section))
+    }
+    known |= {name: f"strategy.{name}" for name in _settings(space, labels)}
+    return known[nearest(path.rpartition(".")[2], list(known)) or "epochs"]
+
+
+def _misfits(
+    space: SpaceConfig, label: str, path: str, examples: Sequence[tuple[tuple[str | int, ...], Any]]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Values that the setting does not take, with their places; no place if it takes none."""
+    for place, value in examples:
         try:
             space.trial(label, {path: value})
+        except SettingError:
+            continue  # a missing lambda, which another parameter may supply
         except ConfigError as error:
             text = str(error)
-            # A missing lambda may be what another parameter supplies.
-            if "the paper gives no lambda" not in text:
-                return text.removeprefix(f"{path}: ")
-    return None
+            unknown = "a trial has no such setting" in text
+            yield (() if unknown else place), text.removeprefix(f"{path}: ")
+            if unknown:
+                return
 
 
 def _lambda_known(space: SpaceConfig) -> Iterator[Problem]:
-    searched = "strategy.sparsity_weight" in space.search.parameters
+    # Also where it is searched under a wrong name, which another rule tells.
+    searched = any(
+        nearest(path.rpartition(".")[2], ["sparsity_weight"]) for path in space.search.parameters
+    )
     used = [*space.baselines, *([] if searched else space.search.strategies)]
     for label in dict.fromkeys(used):
         if label in space.strategies:
             try:
                 space.trial(label)
-            except ConfigError as error:
-                yield Problem(("strategies", label), str(error).partition(": ")[2])
+            except SettingError as error:
+                yield Problem(("strategies", label), error.problems[0][1])
 
 
 def _sampler_can(space: SpaceConfig) -> Iterator[Problem]:
@@ -97,7 +140,9 @@ def _sampler_can(space: SpaceConfig) -> Iterator[Problem]:
     if not search.strategies:
         if search.parameters:
             yield Problem(
-                ("search",), "strategies is missing: whose parameters are searched?", "key"
+                ("search",),
+                "strategies is missing: whose parameters are searched? add strategies: [LABEL]",
+                "key",
             )
         return
     if search.sampler == "grid":
@@ -107,9 +152,13 @@ def _sampler_can(space: SpaceConfig) -> Iterator[Problem]:
             except FieldError as error:
                 yield Problem(("search", "parameters", path), str(error))
     elif search.num_trials is None:
-        yield Problem(("search",), f"num_trials is missing: {search.sampler} never ends by itself")
+        message = (
+            f"num_trials is missing: {search.sampler} never ends by itself; add num_trials: 30"
+        )
+        yield Problem(("search",), message, "key")
     elif not search.parameters and len(search.strategies) == 1:
-        yield Problem(("search",), "nothing is searched: give parameters or several strategies")
+        message = "nothing is searched: give parameters or several strategies"
+        yield Problem(("search",), message, "key")
     labels = [label for label in search.strategies if label in space.strategies]
     if search.sampler in ("gp", "qmc"):
         conditional = [
@@ -138,14 +187,14 @@ def _suites_exist(space: SpaceConfig) -> Iterator[Problem]:
         try:
             suite = load_suite(name)
         except ConfigError as error:
-            yield Problem(place, str(error))
+            yield from (Problem(place, line) for line in str(error).splitlines())
             continue
         domain = Domain(frames=hasattr(space.data, "frames"))
         for stage in (suite, *suite.then):
             try:
                 Threat.named(stage.threat, domain)
             except ValueError as error:
-                yield Problem(place, f"suite '{name}': {error}")
+                yield Problem(place, f"suite '{name}': {error}; or name another suite")
                 break
         access = {stage.access for stage in (suite, *suite.then)}
         if access == {"transfer"}:
@@ -165,19 +214,24 @@ def _suites_exist(space: SpaceConfig) -> Iterator[Problem]:
 def _steps_inside_ball(space: SpaceConfig) -> Iterator[Problem]:
     """A derivative's estimate that reaches beyond the attack would measure something else."""
     try:
-        epsilon = space.evaluation.epsilon or load_suite(space.evaluation.suite).epsilon
+        epsilon = space.evaluation.radius(load_suite(space.evaluation.suite).epsilon)
     except ConfigError:
         return
-    parameter = space.search.parameters.get("strategy.finite_difference_step")
-    for value in parameter.examples() if parameter else []:
+    steps: list[tuple[tuple[str | int, ...], Any]] = [
+        (("strategies", label, "finite_difference_step"), strategy.finite_difference_step)
+        for label, strategy in space.strategies.items()
+        if hasattr(strategy, "finite_difference_step")
+    ]
+    path = "strategy.finite_difference_step"
+    parameter = space.search.parameters.get(path)
+    for inner, value in parameter.examples() if parameter else []:
+        steps.append((("search", "parameters", path, *inner), value))
+    for place, value in steps:
         if isinstance(value, int | float) and value > epsilon:
-            place = ("search", "parameters", "strategy.finite_difference_step")
-            yield Problem(place, f"h = {value:g} is beyond the attack's epsilon {epsilon:g}")
-    for label, strategy in space.strategies.items():
-        step = getattr(strategy, "finite_difference_step", 0.0)
-        if step > epsilon:
-            path = ("strategies", label, "finite_difference_step")
-            yield Problem(path, f"h = {step:g} is beyond the attack's epsilon {epsilon:g}")
+            yield Problem(
+                place,
+                f"h = {value:g} is beyond the attack's epsilon; write at most {epsilon:g}",
+            )
 
 
 def _constraints_apply(space: SpaceConfig) -> Iterator[Problem]:
@@ -185,77 +239,7 @@ def _constraints_apply(space: SpaceConfig) -> Iterator[Problem]:
         if name.endswith("accuracy") and not 0 <= bound <= 1:
             path = ("search", "constraints", name)
             yield Problem(path, f"expected an accuracy as a fraction from 0 to 1, got {bound:g}")
-    if len(set(space.search.objectives)) != len(space.search.objectives):
-        yield Problem(("search", "objectives"), "an objective stands here twice; remove one")
-
-
-def _frames_fit(space: SpaceConfig) -> Iterator[Problem]:
-    """Event frames and images have settings of their own."""
-    frames = getattr(space.data, "frames", None)
-    searched = space.search.parameters
-    if frames is not None:
-        if "model.num_timesteps" not in searched and space.model.num_timesteps != frames.num_frames:
-            yield Problem(
-                ("model", "num_timesteps"),
-                f"expected {frames.num_frames}, the data's number of frames, got "
-                f"{space.model.num_timesteps}; a network takes one frame a time step",
-            )
-        if space.model.encoding != "direct":
-            yield Problem(
-                ("model", "encoding"), "event frames are used as they are; remove this key", "key"
-            )
-        yield from _binary_frames_move(space)
-        return
-    only = "is for event data; these are images: remove this key"
-    if space.model.input != "counts":
-        yield Problem(("model", "input"), only, "key")
-    if space.training.augmentation == "nda":
-        yield Problem(("training", "augmentation"), "nda is for event data; write crop_flip")
-    for path in ("model.input", "strategy.threat"):
-        if path in searched:
-            yield Problem(("search", "parameters", path), only, "key")
-    for label, strategy in space.strategies.items():
-        if getattr(strategy, "threat", None) is not None:
-            yield Problem(("strategies", label, "threat"), only, "key")
-
-
-def _binary_frames_move(space: SpaceConfig) -> Iterator[Problem]:
-    """Where a network sees an event or none, less than half an event is nothing at all."""
-    inputs = space.search.parameters.get("model.input")
-    always = space.model.input == "binary"
-    searched = inputs is not None and "binary" in (inputs.values or ())
-    labels = [*(space.baselines if always else ()), *(space.search.strategies if searched else ())]
-    for label in dict.fromkeys(labels):
-        for key in ("epsilon", "finite_difference_step"):
-            step = getattr(space.strategies.get(label), key, None)
-            if step is not None and step < _HALF_AN_EVENT:
-                yield Problem(
-                    ("strategies", label, key),
-                    f"expected at least {_HALF_AN_EVENT} with model.input: binary, got {step:g}: "
-                    "less changes no frame of an event or none, so this would be trained as "
-                    "without it; train it on counts or scaled, or leave it out there",
-                )
-    if not (always or searched):
-        return
-    flips = "write flips, or a suite with threat: binary"
-    for place, name, instead in (
-        (("evaluation", "suite"), space.evaluation.suite, flips),
-        (("report", "suite"), space.report.suite or space.evaluation.suite, flips),
-        (("report", "audit"), space.report.audit, "write null"),
-    ):
-        try:
-            suite = load_suite(name) if name else None
-        except ConfigError:
-            continue  # told by another rule
-        if suite is None or suite.threat in ("binary", "scaled"):
-            continue
-        epsilon = space.evaluation.epsilon or suite.epsilon
-        if epsilon < _HALF_AN_EVENT:
-            yield Problem(
-                place,
-                f"'{suite.name}' moves counts by {epsilon:g} events, which a network with "
-                f"model.input: binary never sees, so every one would look robust; {instead}",
-            )
+    yield from _each_once(("search", "objectives"), space.search.objectives)
 
 
 RULES: tuple[Callable[[SpaceConfig], Iterator[Problem]], ...] = (
@@ -265,6 +249,6 @@ RULES: tuple[Callable[[SpaceConfig], Iterator[Problem]], ...] = (
     _sampler_can,
     _suites_exist,
     _steps_inside_ball,
-    _frames_fit,
+    frames_fit,
     _constraints_apply,
 )

@@ -32,8 +32,10 @@ class ParameterConfig:
         if self.values is not None:
             if self.low is not None or self.high is not None or self.log or self.step is not None:
                 raise FieldError("values", "give either values or low and high, not both")
-            if not self.values or len({str(v) for v in self.values}) != len(self.values):
-                raise FieldError("values", "expected at least one value, each once")
+            if not self.values:
+                raise FieldError("values", "expected at least one value, got none")
+            if len({str(v) for v in self.values}) != len(self.values):
+                raise FieldError("values", "a value stands here twice; remove one")
             return
         if self.low is None or self.high is None:
             missing = "low" if self.low is None else "high"
@@ -67,12 +69,12 @@ class ParameterConfig:
         points = [self.low + index * self.step for index in range(count)]
         return [round(point) for point in points] if self.integer else points
 
-    def examples(self) -> list[Any]:
-        """Values that a check should try: all listed ones, or both ends."""
+    def examples(self) -> list[tuple[tuple[str | int, ...], Any]]:
+        """Values that a check should try, with their places: all listed ones, or both ends."""
         if self.values is not None:
-            return list(self.values)
-        ends = [self.low, self.high]
-        return [int(end or 0) for end in ends] if self.integer else ends
+            return [(("values", index), value) for index, value in enumerate(self.values)]
+        ends = {"low": self.low, "high": self.high}
+        return [((name,), int(end or 0) if self.integer else end) for name, end in ends.items()]
 
 
 def grid(parameters: dict[str, ParameterConfig]) -> Iterator[dict[str, Any]]:

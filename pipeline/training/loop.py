@@ -120,7 +120,10 @@ def train_epoch(
         except DivergedError:
             raise
         except ArithmeticError as error:
-            raise DivergedError(f"the training attack found no finite gradient: {error}") from error
+            raise DivergedError(
+                f"the training attack found no finite gradient ({error}): lower "
+                "training.learning_rate"
+            ) from error
         loss, penalty, correct = step
         sums += torch.stack([loss * len(chosen), penalty * len(chosen), correct]).double()
         seen += len(chosen)
