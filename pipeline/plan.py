@@ -298,9 +298,11 @@ def _ends(space: SpaceConfig, label: str) -> list[TrialConfig]:
     Settings that are not whole numbers, such as weights and rates, change no cost.
     """
     searched = space.search.parameters if label in space.search.strategies else {}
-    used = {path: p.examples() for path, p in searched.items() if applies(space, label, path)}
     least, most = {}, {}
-    for path, values in used.items():
+    for path, parameter in searched.items():
+        if not applies(space, label, path):
+            continue
+        values = [value for _, value in parameter.examples()]
         ordered = sorted(values, key=lambda value: (isinstance(value, str), value))
         costs_alike = any(isinstance(value, float) for value in values)
         least[path], most[path] = ordered[0], ordered[0 if costs_alike else -1]

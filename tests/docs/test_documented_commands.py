@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.__main__ import COMMANDS
 from pipeline.threats import load_suite
 from tests.docs.pages import REPOSITORY, Command, commands, files, mentioned, pages
 
@@ -131,12 +132,23 @@ def made_by_make(words: list[str]) -> list[list[str]]:
     return [["python", *line[1:]] for line in ours if line[2] not in ("venv", "pytest")]
 
 
+def spelled_out(words: list[str]) -> list[str]:
+    """A short form's own module: `spikeproof sweep`, `python -m pipeline sweep`."""
+    words = ["python", "-m", "pipeline", *words[1:]] if words[0] == "spikeproof" else words
+    if words[:3] != ["python", "-m", "pipeline"]:
+        return words
+    name = words[3] if len(words) > 3 and words[3] in COMMANDS else "__main__"
+    package = COMMANDS[name][0] if name in COMMANDS else "pipeline"
+    return ["python", "-m", f"{package}.{name}", *words[4:]]
+
+
 class Parsed(Exception):
     """Raised in the place of what a command would do."""
 
 
 def parse(words: list[str]) -> None:
     """Have a command's own parser read its options, and nothing more."""
+    words = spelled_out(words)
     if words[:2] != ["python", "-m"]:
         return
     read = argparse.ArgumentParser.parse_args
@@ -162,7 +174,7 @@ def reason(command: Command) -> str:
 
 def run(command: Command, folder: Path) -> list[str]:
     """What went wrong when the command was typed; nothing if all was well."""
-    words = command.words
+    words = spelled_out(command.words)
     if re.fullmatch(r"python [\w/]+\.py", shlex.join(words)):
         runpy.run_path(words[1], run_name="__main__")
         return []
