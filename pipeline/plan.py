@@ -179,7 +179,7 @@ class Planner:
         return [
             Phase(
                 stage="search",
-                name=f"training {label}",
+                name=f"train {label}",
                 count=count,
                 each=self._steps(label),
                 work_s=wholes[label]
@@ -205,10 +205,10 @@ class Planner:
 
     def _steps(self, label: str) -> str:
         training, size = self.space.training, len(self.dataset.train)
-        steps = f"{training.epochs} epochs of {math.ceil(size / training.batch_size)} steps"
+        steps = f"{training.epochs} x {math.ceil(size / training.batch_size)} steps"
         if self.costs is None:
             passes = passes_per_step(self.space.strategies[label])
-            return f"{steps}, each of {passes} pass{'es' if passes > 1 else ''}"
+            return f"{steps} of {passes} pass{'es' if passes > 1 else ''}"
         return f"{steps} of {duration(self.costs.rates[label].step_s)}"
 
     def _judging(self, case: Case, name: str, count: float, known: Sequence[TrialRow]) -> Phase:
@@ -222,7 +222,7 @@ class Planner:
             stage="search" if name == "evaluation" else name,
             name=name,
             count=count,
-            each=f"{members} attacks on {job.num_samples} samples",
+            each=f"{members} attacks, {job.num_samples} samples",
             work_s=count * one_s * self.target.worker("evaluation", case),
             longest_s=longest_s if count else 0.0,
             bytes=count * (len(job.tasks()) * BLOCK_BYTES + broken),
@@ -264,7 +264,7 @@ class Planner:
             stage="overhead",
             name="start and end",
             count=1,
-            each="Ray, workers, MLflow, the report's page",
+            each="Ray, workers, the page",
             work_s=START_S + END_S + workers_s if on_cpu else 0.0,
             longest_s=START_S + END_S,
             bytes=BASE_BYTES,
