@@ -13,6 +13,7 @@ from pipeline.calibration import TrainingRate, measure_suite, measure_training
 from pipeline.config import SpaceConfig, TrialConfig, input_spec
 from pipeline.costs import Case, Phase, Plan, front_size, go_on
 from pipeline.data import Dataset
+from pipeline.evaluation import block_ranges
 from pipeline.evaluator import EvaluationJob
 from pipeline.files import StorePath
 from pipeline.judging import audit_judgement, judgements
@@ -88,6 +89,7 @@ class Planner:
         self.selection, self.reporting = judgements(space, dataset, store)
         self.audit = audit_judgement(space, dataset, store)
         self.costs: Costs | None = None
+        self._shares: dict[tuple[str, str], float] = {}
         self._baselines = [_row(label, space.trial(label)) for label in space.baselines]
 
     def measure(self) -> Costs:
@@ -179,7 +181,7 @@ class Planner:
         return [
             Phase(
                 stage="search",
-                name=f"training {label}",
+                name=f"train {label}",
                 count=count,
                 each=self._steps(label),
                 work_s=wholes[label]
@@ -205,15 +207,15 @@ class Planner:
 
     def _steps(self, label: str) -> str:
         training, size = self.space.training, len(self.dataset.train)
-        steps = f"{training.epochs} epochs of {math.ceil(size / training.batch_size)} steps"
+        steps = f"{training.epochs} x {math.ceil(size / training.batch_size)} steps"
         if self.costs is None:
             passes = passes_per_step(self.space.strategies[label])
-            return f"{steps}, each of {passes} pass{'es' if passes > 1 else ''}"
+            return f"{steps} of {passes} pass{'es' if passes > 1 else ''}"
         return f"{steps} of {duration(self.costs.rates[label].step_s)}"
 
     def _judging(self, case: Case, name: str, count: float, known: Sequence[TrialRow]) -> Phase:
         """So many networks under a suite, less what is stored of it."""
-        done = sum(self.stored.share(self._job(name, row)) for row in known if row.fingerprint)
+        done = sum(self._done(name, row) for row in known if row.fingerprint)
         job, count = self._job(name, _row("any")), max(count - done, 0.0)
         one_s, longest_s = self._judging_s(case, job)
         members = sum(1 for member in job.members if member.attack is not None)
@@ -222,10 +224,10 @@ class Planner:
             stage="search" if name == "evaluation" else name,
             name=name,
             count=count,
-            each=f"{members} attacks on {job.num_samples} samples",
+            each=f"{members} attacks, {job.num_samples} samples",
             work_s=count * one_s * self.target.worker("evaluation", case),
             longest_s=longest_s if count else 0.0,
-            bytes=count * (len(job.tasks()) * BLOCK_BYTES + broken),
+            bytes=count * (_num_blocks(job) * BLOCK_BYTES + broken),
         )
 
     def _judging_s(self, case: Case, job: EvaluationJob) -> tuple[float, float]:
@@ -253,7 +255,7 @@ class Planner:
             each="a training and an evaluation",
             work_s=count * work_s,
             longest_s=one_s + longest_s,
-            bytes=count * (self._network_bytes + len(job.tasks()) * BLOCK_BYTES),
+            bytes=count * (self._network_bytes + _num_blocks(job) * BLOCK_BYTES),
         )
 
     def _overhead(self) -> Phase:
@@ -264,11 +266,18 @@ class Planner:
             stage="overhead",
             name="start and end",
             count=1,
-            each="Ray, workers, MLflow, the report's page",
+            each="Ray, workers, the page",
             work_s=START_S + END_S + workers_s if on_cpu else 0.0,
             longest_s=START_S + END_S,
             bytes=BASE_BYTES,
         )
+
+    def _done(self, name: str, row: TrialRow) -> float:
+        """Share of what this phase asks of a network that is stored."""
+        key = name, row.fingerprint
+        if key not in self._shares:
+            self._shares[key] = self.stored.share(self._job(name, row))
+        return self._shares[key]
 
     def _job(self, name: str, row: TrialRow) -> EvaluationJob:
         """What the sweep will ask of a network in this phase."""
@@ -286,6 +295,10 @@ class Planner:
         numbers = sum(parameter.numel() for parameter in model.parameters())
         chosen = self.space.training.selection != "last"
         return float(numbers * 4 * (5 if chosen else 4) + NETWORK_BYTES)
+
+
+def _num_blocks(job: EvaluationJob) -> int:
+    return len(job.members) * len(block_ranges(job.num_samples, job.block_size))
 
 
 def _spread(case: Case) -> float:

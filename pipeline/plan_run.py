@@ -105,6 +105,8 @@ def show(
             console.plain(line)
         if not plan.complete:
             console.table(_table(plan))
+            if not plan.why_not:
+                console.table(_wall_clock(plan))
             for line in _assumptions(plan, address):
                 console.plain(line)
         console.plain("")
@@ -197,30 +199,33 @@ def _facts(plan: SpacePlan) -> Iterator[str]:
 def _table(plan: SpacePlan) -> list[list[str]]:
     """A row a phase, below the titles; where nothing could be timed, counts alone."""
     low, about, high = (plan.plans[case] for case in Case)
-    rows = [["", "networks", "each takes", f"{plan.unit} time", "between"]]
+    rows = [["", "networks", "each takes", f"{plan.unit} time", "from / to"]]
     ends = [{phase.name: phase for phase in end.phases} for end in (low, high)]
     for phase in about.phases:
         least, most = (end.get(phase.name, phase) for end in ends)
         times = _times(least.work_s, phase.work_s, most.work_s)
         rows.append([phase.name, _count(least, phase, most), phase.each, *times])
     rows.append(["in all", "", "", *_times(low.work_s, about.work_s, high.work_s)])
+    return [row[:3] for row in rows[:-1]] if plan.why_not else rows
+
+
+def _wall_clock(plan: SpacePlan) -> list[list[str]]:
+    """A row for this machine, and for larger ones."""
+    low, about, high = (plan.plans[case] for case in Case)
+    rows = [["wall-clock", "about", "from / to"]]
     for factor in TIMES:
-        slots = f"{factor * about.slots:g} {plan.unit}s" + (", as here" if factor == 1 else "")
-        walls = (one.wall_s(factor) for one in (low, about, high))
-        rows.append(["", "", f"wall-clock on {slots}", *_times(*walls)])
-    if plan.why_not:
-        rows = [row[:3] for row in rows if row[0] != "in all" and "wall-clock" not in row[2]]
-    disk = f"disk: about {_size(about.bytes)}, at most {_size(high.bytes)}"
-    return [*rows, ["", "", disk, "", ""][: len(rows[0])]]
+        slots = f"on {factor * about.slots:g} {plan.unit}s" + (", as here" if factor == 1 else "")
+        rows.append([slots, *_times(*(one.wall_s(factor) for one in (low, about, high)))])
+    return rows
 
 
 def _times(low: float, about: float, high: float) -> list[str]:
-    return [duration(about), f"{duration(low)} and {duration(high)}"]
+    return [duration(about), f"{duration(low)} / {duration(high)}"]
 
 
 def _count(least: Phase, about: Phase, most: Phase) -> str:
     low, middle, high = (f"{phase.count:.0f}" for phase in (least, about, most))
-    return middle if low == high else f"{middle} ({low} to {high})"
+    return middle if low == high else f"{middle} ({low}-{high})"
 
 
 def _size(number: float) -> str:
@@ -230,19 +235,21 @@ def _size(number: float) -> str:
 def _assumptions(plan: SpacePlan, address: str | None) -> Iterator[str]:
     """What the numbers stand on."""
     planner = plan.planner
+    yield f"disk        about {_size(plan.plans[Case.ABOUT].bytes)}"
     if planner.costs is None:
-        yield f"not timed   {plan.why_not}; run --plan on a machine of the kind that will be used"
+        yield f"not timed   {plan.why_not}"
+        yield "            run --plan on a machine of the kind that will be used"
         return
     yield (
-        f"timed       here, in {plan.tried_s:.0f} s of real training and attack steps; a long run "
-        f"may be {SPREAD:.0%} slower or faster"
+        f"timed       here, by {plan.tried_s:.0f} s of real training and attack steps; "
+        f"others may differ by {SPREAD:.0%}"
     )
     if not all(rate.whole for rate in planner.costs.rates.values()):
         yield "            on small batches: whole ones take too long to try"
     if address:
-        yield f"            assumed: the cluster's machines are like this one, and use {plan.unit}s"
+        yield f"            the cluster's machines are taken to be like this one, with {plan.unit}s"
     least, about, most = (f"{planner.costs.fates[case].robust:.0%}" for case in Case)
-    known = "of those judged so far" if planner.stored.fates() else "assumed, as nobody knows yet"
-    yield f"survivors   {about} of the samples withstand all attacks, {least} to {most}: {known}"
+    known = "as those judged so far" if planner.stored.fates() else "assumed, as nobody knows yet"
+    yield f"survivors   {about} of the samples, from {least} to {most}: {known}"
     if num_searched(plan.space) > 1:
-        yield "front       assumed as large as that of random points; from one trial to all"
+        yield "front       assumed as large as one of random points, from one trial to all"
