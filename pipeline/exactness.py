@@ -21,5 +21,5 @@ def require_exact(network: SpikingClassifier, suite: str) -> None:
     except InexactError as error:
         raise ConfigError(
             f"suite '{suite}' asks for the exact judge (docs/exact.md), which cannot judge this "
-            f"network: {error}; take a suite that says `judge: plain`"
+            f"network: {error}; use a suite that says `judge: plain`"
         ) from error

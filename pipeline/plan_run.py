@@ -162,7 +162,7 @@ def _verdict(found: Sequence[SpacePlan], budget: float) -> str:
         would = f"{fitting} of {searched} searched trials would fit"
         return f"{text}; {would}: add --trim, or write --trials {fitting}"
     alone = "the baselines and one searched trial" if searched else "the baselines"
-    return f"{text}; {alone} take about {plan.hours(min(searched, 1)):.2g} hours: allow more"
+    return f"{text}; {alone} take about {plan.hours(min(searched, 1)):.2g} hours: write more, or run less"
 
 
 def _sum(found: Sequence[SpacePlan]) -> str:

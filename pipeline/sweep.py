@@ -112,9 +112,9 @@ def check_budget(budget: float | None, *, trim: bool, num_spaces: int) -> None:
     if budget is not None and not 0 < budget < math.inf:
         raise ConfigError(f"--budget-hours: expected hours above 0, got {budget:g}")
     if trim and budget is None:
-        raise ConfigError("--trim: is for --budget-hours H, which is missing")
+        raise ConfigError("--trim: expected --budget-hours H beside it; write both")
     if trim and num_spaces > 1:
-        raise ConfigError(f"--trim: takes one space, got a folder of {num_spaces}")
+        raise ConfigError(f"--trim: expected one space, got a folder of {num_spaces}; name a file")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

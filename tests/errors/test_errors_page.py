@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from pipeline import sweep
 from tests.errors.conftest import REMEDY
 from tests.errors.messages import FILLED, PAGE, ROOT, Entry, Message, Source, entries, messages
 
@@ -140,6 +141,17 @@ def test_every_message_says_what_to_do():
         and not message.text.endswith(FILLED)
     ]
     assert not silent, "\n".join(silent)
+
+
+def test_the_example_is_what_is_printed(tmp_path, monkeypatch, refusal):
+    folder = tmp_path / "search_spaces"
+    folder.mkdir()
+    text = (ROOT / "search_spaces" / "lambda.yaml").read_text()
+    changed = text.replace("epochs: 15", "epochs: many").replace("augmentation", "augmentatoin")
+    (folder / "lambda.yaml").write_text(changed)
+    monkeypatch.chdir(tmp_path)
+    lines = refusal(sweep.main, "--space", "search_spaces/lambda.yaml", "--set", "seed=x")
+    assert "\n".join(lines) in PAGE.read_text()
 
 
 def test_links_of_the_page_lead_somewhere():
