@@ -4,12 +4,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from models.config import FieldError
 from pipeline.config import SpaceConfig
 from pipeline.console import Progress
 from pipeline.costs import Case, Phase, Plan
 from pipeline.errors import ConfigError
 from pipeline.files import StorePath
+from pipeline.fit import require_fit
 from pipeline.plan import SPREAD, Planner, Target, duration
 from pipeline.resources import Shares, local_resources, shares
 from pipeline.search.points import num_searched
@@ -46,15 +46,15 @@ class SpacePlan:
         device = choose_device("cpu" if self.why_not else space.compute.device)
         self.unit = "GPU" if device.type == "cuda" else "CPU"
         target = Target(device=device, share=share, slots=available[self.unit])
-        self.planner = Planner(space, load_stored(space.data, store), store, name, target)
+        dataset = load_stored(space.data, store)
+        require_fit(space, dataset)
+        self.planner = Planner(space, dataset, store, name, target)
         began = time.perf_counter()
         try:
             if not (self.complete or self.why_not):
                 self.planner.measure()
             self.tried_s = time.perf_counter() - began
             self.plans = self.of(num_searched(space))
-        except FieldError as error:
-            raise ConfigError(f"{file}: model.{error.field}: {error}") from error
         except DivergedError as error:
             raise ConfigError(f"{file}: after a few steps of training {error}") from error
 
@@ -162,7 +162,8 @@ def _verdict(found: Sequence[SpacePlan], budget: float) -> str:
         would = f"{fitting} of {searched} searched trials would fit"
         return f"{text}; {would}: add --trim, or write --trials {fitting}"
     alone = "the baselines and one searched trial" if searched else "the baselines"
-    return f"{text}; {alone} take about {plan.hours(min(searched, 1)):.2g} hours: write more, or run less"
+    hours = f"{plan.hours(min(searched, 1)):.2g} hours"
+    return f"{text}; {alone} take about {hours}: write more, or run less"
 
 
 def _sum(found: Sequence[SpacePlan]) -> str:

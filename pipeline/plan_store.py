@@ -31,7 +31,7 @@ class PlanStore:
         try:
             self.trials: list[TrialRow] = read_trials(store, name)
         except OSError as error:
-            raise ConfigError(f"--store: {error}") from error
+            raise ConfigError(f"--store: {error}; check that it can be read") from error
 
     def epochs(self, fingerprint: str) -> int:
         """Epochs that the network is trained; 0 where its fingerprint is not known."""

@@ -237,7 +237,7 @@ def test_a_plan_beyond_the_budget_is_refused(tmp_path, capsys, started) -> None:
 @pytest.mark.parametrize(("options", "message"), [
     (["--budget-hours", "nan"], "--budget-hours: expected hours above 0, got nan"),
     (["--budget-hours", "-1"], "--budget-hours: expected hours above 0, got -1"),
-    (["--trim"], "--trim: is for --budget-hours H"),
+    (["--trim"], "--trim: expected --budget-hours H"),
 ])  # fmt: skip
 def test_options_that_make_no_sense(options, message, tmp_path, capsys, started) -> None:
     assert sweep.main(["--space", str(write_space(tmp_path)), *options]) == 2
@@ -282,5 +282,5 @@ def test_a_folder_is_summed_and_not_trimmed(tmp_path, capsys, started) -> None:
     assert sweep.main([*command, "--budget-hours", "1e-9"]) == 2
     assert "run fewer spaces, or allow more" in capsys.readouterr().err
     assert sweep.main([*command, "--budget-hours", "1", "--trim"]) == 2
-    assert "--trim: takes one space, got a folder of 2" in capsys.readouterr().err
+    assert "--trim: expected one space, got a folder of 2" in capsys.readouterr().err
     assert not started
