@@ -26,7 +26,7 @@ from pipeline.__main__ import COMMANDS
 from pipeline.threats import load_suite
 from tests.docs.pages import REPOSITORY, Command, commands, files, mentioned, pages
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 FIRST = ("README.md", "docs/tutorial.md")
 """Pages whose commands the others build on."""
@@ -41,7 +41,7 @@ ELSEWHERE = {
     r"python -m benchmarks\.|benchmarks/": "measures for minutes to hours",
     r"make test$": "runs this very test",
     r"make docs$": "tests/docs/test_site.py builds the site",
-    r"make ui|mlflow |optuna-dashboard ": "a server, which runs until Ctrl-C",
+    r"make ui|make dashboard|mlflow |optuna-dashboard ": "a server, or asks one",
     r"python -m pipeline\.sweep .*s3://": "needs an object store: tests/test_object_store.py",
     r"python -m pipeline\.sweep .*--space search_spaces/(?!lambda\.yaml)": "other spaces are "
     "planned, here and in tests/test_commands.py; their kinds are swept in tests/test_sweep*.py",
@@ -116,6 +116,7 @@ def filled(words: list[str], folder: Path) -> list[str]:
         return words
     names = {"FILE": found[0], "OTHER": found[1], "NETWORK": Path(found[0]).parent.name}
     names["sr-004"] = "sr-000"  # of the one setting that a shrunk search has
+    names["chosen/checkpoint.safetensors"] = found[0]  # as a server of MLflow's gives it
     return [names.get(word, word) for word in words]
 
 
