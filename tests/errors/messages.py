@@ -84,7 +84,8 @@ def entries(page: str) -> list[Entry]:
     return found
 
 
-def messages() -> list[Message]:
+@functools.cache
+def messages() -> Sequence[Message]:
     """All of them, each once; those that are filled in entirely are told elsewhere."""
     found: dict[str, Message] = {}
     errors = {*TOLD, *_kinds_of_config_error()}
@@ -97,7 +98,7 @@ def messages() -> list[Message]:
                 message = Message(f"{name}:{line}", text)
                 if message.letters > 3:
                     found.setdefault(text, message)
-    return list(found.values())
+    return tuple(found.values())
 
 
 def _kinds_of_config_error() -> set[str]:
