@@ -37,8 +37,11 @@ class FieldError(ValueError):
     """A value outside its range; `field` names it, so that a reader of YAML can point at it."""
 
     def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(field, message)  # what it is made of again in another process
         self.field = field
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,15 +1,17 @@
 """Good spaces that ask for what data, machine or engines have not: told at their line, too."""
 
+import pickle
 from pathlib import Path
 
 import pytest
 import torch
 
+from models.config import FieldError
 from pipeline import evaluate, recheck, sweep, train
 from pipeline.adapters.driver_lock import only_driver
 from pipeline.adapters.optuna_ledger import OptunaLedger
 from pipeline.adapters.ray_session import connected
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SettingError
 from tests.data.test_parquet_images import picture, write
 from tests.errors.malformed import position
 from tests.tiny import tiny_space
@@ -98,6 +100,16 @@ def test_images(refusal, tmp_path, images, old, new, why, explained):
     said = complaint(refusal, tmp_path, "images.yaml", old, new, sweep.main, *more)
     assert why in said
     assert explained(f":1:1 {said}")
+
+
+@pytest.mark.parametrize(
+    "error", [SettingError("a.b", "x", ("c", "y")), FieldError("width", "expected more")]
+)
+def test_errors_come_back_from_workers_as_they_were(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
 
 
 def test_other_commands_that_read_a_space(refusal, tmp_path):
