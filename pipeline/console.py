@@ -68,7 +68,9 @@ class Progress:
         """Print a line alone, unless it is to be quiet."""
         self.detail(text)
         if not self.quiet:
-            self.console.print(printable(text), markup=False)
+            # In a terminal folded between words; a file has whole lines.
+            folded = self.console.is_terminal
+            self.console.print(printable(text), markup=False, soft_wrap=not folded)
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
         """Print rows below the first, the titles, unless it is to be quiet."""

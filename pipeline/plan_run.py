@@ -243,7 +243,7 @@ def _assumptions(plan: SpacePlan, address: str | None) -> Iterator[str]:
         return
     yield (
         f"timed       here, by {plan.tried_s:.0f} s of real training and attack steps; "
-        f"others may differ by {SPREAD:.0%}"
+        f"if nothing else runs beside; others may differ by {SPREAD:.0%}"
     )
     if not all(rate.whole for rate in planner.costs.rates.values()):
         yield "            on small batches: whole ones take too long to try"

@@ -29,7 +29,7 @@ from pipeline.records import Outcome, Phase, SplitName, TrialRow
 from pipeline.resources import Shares
 from pipeline.search.front import pareto_front
 from pipeline.search.halving import hopeless
-from pipeline.summary import union
+from pipeline.summary import survivors, union
 from pipeline.sweep_files import SweepFiles
 from pipeline.sweep_status import AUDIT, REPORT, SEARCH, Meter
 from reports.build_run import write_report
@@ -383,7 +383,8 @@ class Driver:
                 num_classes=self.dataset.num_classes, reported=reported,
             )  # fmt: skip
             colour = {Status.PASS: "green", Status.WARN: "yellow"}.get(result.status, "red")
-            self._say(f"{job.label}: {result.summary()}", colour)
+            before = percent(survivors(reported, self.blocks)[: job.num_samples].mean())
+            self._say(f"{job.label}: {result.summary()}; {before} of them the report's", colour)
             self.publisher.audited(row, result, path)
 
         jobs = {

@@ -43,7 +43,7 @@ from pipeline.sweep_files import SweepFiles
 from pipeline.sweep_view import SweepView
 from pipeline.worker import choose_device
 from reports.build_run import build_report
-from reports.ending import front_table, next_step, sentences
+from reports.ending import caption, front_table, next_step, sentences
 from reports.study import Study
 
 
@@ -196,6 +196,7 @@ def _end(
 ) -> None:
     """What the sweep found, where all of it lies, and what to do next."""
     console.note("")
+    console.note(f"{caption(study)}:")
     console.table(front_table(study))
     console.note("")
     for sentence in sentences(study):

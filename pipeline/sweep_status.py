@@ -87,8 +87,9 @@ class Meter:
     epochs: dict[str, Work] = field(default_factory=dict)
     attacks: dict[str, Work] = field(default_factory=dict)
     _running: dict[str, tuple[TrialRow, int]] = field(default_factory=dict)
-    _open: dict[str, float] = field(default_factory=dict)
-    """Passes done of the networks in evaluation, by fingerprint."""
+    _open: dict[str, Work] = field(default_factory=dict)
+    """Passes done of the networks in evaluation, by fingerprint. They count as a measure when the
+    whole network is judged: blocks that come first, without an attack, cost more a pass."""
     _judged: dict[str, set[str]] = field(default_factory=dict)
     _due: dict[str, int] = field(default_factory=dict)
     """Networks that a stage is about, once that is known."""
@@ -112,13 +113,14 @@ class Meter:
     def block(self, fingerprint: str, member: Member, num_samples: int, seconds: float) -> None:
         """A block was computed."""
         done = passes([member], num_samples)
-        self.attacks.setdefault(self.stage, Work()).add(done, seconds)
-        self._open[fingerprint] = self._open.get(fingerprint, 0.0) + done
+        self._open.setdefault(fingerprint, Work()).add(done, seconds)
 
     def judged(self, fingerprint: str) -> None:
         """A network's evaluation is over."""
         self._judged.setdefault(self.stage, set()).add(fingerprint)
-        self._open.pop(fingerprint, None)
+        own = self._open.pop(fingerprint, Work())
+        if own.done:
+            self.attacks.setdefault(self.stage, Work()).add(own.done, own.seconds)
 
     def status(self) -> Status:
         """The sweep as it is now."""
@@ -169,7 +171,9 @@ class Meter:
             there = len(self._judged.get(stage, ()))
             if stage == SEARCH:
                 there = max(there, sum(row.phase is Phase.TOLD for row in rows))
-            part = sum(list(self._open.values())) if stage == self.stage else 0.0
+            part = (
+                sum(work.done for work in list(self._open.values())) if stage == self.stage else 0.0
+            )
             due[stage] = networks * each
             made[stage] = due[stage] if over else min(due[stage], there * each + part)
         return made, due

@@ -11,6 +11,7 @@ from reports.wording import NBSP, interval, percent, setting, short_method
 MOST = 12
 """Rows of the front that are shown."""
 SEEDS = 3
+SAMPLES = 100
 
 
 def sentences(study: Study) -> list[str]:
@@ -18,25 +19,32 @@ def sentences(study: Study) -> list[str]:
     return [text.replace(NBSP, " ") for text in [*headline(study), *_level(study)]]
 
 
-def front_table(study: Study) -> list[tuple[str, ...]]:
-    """Chosen network, front and baselines, the most robust first, below a row of titles.
+def caption(study: Study) -> str:
+    """What the table's numbers are."""
+    split = study.reporting_split
+    judged = [robust.total for trial in study.trials if (robust := trial.robust(split))]
+    return f"accuracies in % on {max(judged, default=0)} {split} images, with 95 % intervals"
 
-    Accuracies are those of the split that is reported on, with 95 % intervals.
+
+def front_table(study: Study) -> list[tuple[str, ...]]:
+    """What was reported on, the most robust first, below a row of titles; `caption` says more.
+
+    The front is that of all trials, baselines included, on validation images.
     """
     split = study.reporting_split
-    chosen = [study.best] if study.best else []
-    shown = {trial.row.label: trial for trial in (*chosen, *study.front, *study.baselines)}
-    judged = [trial for trial in shown.values() if trial.point(split)]
+    judged = [t for t in study.trials if t.point(split) and not t.row.replicate_of]
     judged.sort(key=lambda trial: trial.point(split) or (0, 0), reverse=True)
     judged.sort(key=lambda trial: (trial.point(split) or (0, 0))[1], reverse=True)
     if not judged:
         return []
-    count = max(robust.total for trial in judged if (robust := trial.robust(split)))
-    titles = ("network", "trained by", "setting", f"clean % ({split}, n={count})", "robust %",
-              "audit", "")  # fmt: skip
-    rows = [titles, *(_row(study, trial) for trial in judged[:MOST])]
+    titles = ("network", "method", "setting", "clean", "robust", "audit", "remarks")
+    shown = judged
     if len(judged) > MOST:
-        rows.append((f"and {len(judged) - MOST} more", *[""] * (len(titles) - 1)))
+        wanted = (study.best, *study.front, *study.baselines)
+        shown = [trial for trial in judged if trial in wanted][:MOST]
+    rows = [titles, *(_row(study, trial) for trial in shown)]
+    if len(judged) > len(shown):
+        rows.append((f"and {len(judged) - len(shown)} more", *[""] * (len(titles) - 1)))
     return [tuple(cell.replace(NBSP, " ") for cell in row) for row in rows]
 
 
@@ -45,11 +53,11 @@ def _row(study: Study, trial: TrialResult) -> tuple[str, ...]:
     marks = []
     if trial is study.best:
         floor = "" if study.floor is None else f" with clean at least {percent(study.floor)}"
-        marks.append(f"most robust of the search{floor}")
+        marks.append(f"best of the search{floor}")
     if trial is study.knee:
         marks.append("best trade-off")
-    if trial not in study.front:
-        marks.append("not on the front")
+    if trial in study.front:
+        marks.append("on the front")
     return (
         trial.row.label,
         short_method(trial.row.method),
@@ -106,7 +114,8 @@ def next_step(study: Study, again: Sequence[str]) -> tuple[str, str]:
         why = f"train what is reported with {SEEDS} seeds: one says little of a small difference"
         return why, shlex.join(command)
     checkpoint = f"{study.place}/trials/{best.row.fingerprint}/checkpoint.safetensors"
-    parts = ["python", "-m", "pipeline.evaluate", "--checkpoint", checkpoint, "--suite", "strong"]
+    parts = [again[0], "-m", "pipeline.evaluate", "--checkpoint", checkpoint, "--suite", "strong"]
+    parts += ["--num-samples", str(SAMPLES)]
     parts += ["--epsilon", f"{study.facts['epsilon']:g}"] if study.facts.get("epsilon") else []
     parts += [] if study.place == "runs" else ["--store", study.place]
     return f"attack {best.row.label} with all that is known", shlex.join(parts)

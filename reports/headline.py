@@ -4,6 +4,7 @@ from pipeline.records import SplitName
 from reports.front_notes import uncertain_front
 from reports.parameters import Parameter, is_number, number, value_of
 from reports.provenance import mark, study_notes
+from reports.spread import Spread, spread
 from reports.study import BaselineComparison, Study, TrialResult
 from reports.unions import CLEAN
 from reports.wording import (
@@ -23,7 +24,7 @@ def headline(study: Study) -> list[str]:
     """Generated sentences, the result first; percentages carry 95 % intervals in brackets."""
     if not study.judged:
         return [_nothing_judged(study)]
-    sentences = [*_undefended(study), *_best(study)]
+    sentences = [*_undefended(study), *_best(study), *_over_seeds(study)]
     return sentences or [_only_baselines(study)]
 
 
@@ -94,6 +95,30 @@ def _best(study: Study) -> list[str]:
         f"on {robust}."
     )
     return [opening, *_against_baselines(study)]
+
+
+def _over_seeds(study: Study) -> list[str]:
+    """What other seeds make of the chosen setting and the baselines; one training may be lucky."""
+    split, told = study.reporting_split, []
+    chosen = [study.best] if study.best else []
+    for trial in [*chosen, *study.baselines]:
+        networks = [network for network in study.alike(trial) if network.point(split)]
+        found = [spread(values) for values in zip(*(n.point(split) for n in networks), strict=True)]
+        if len(networks) > 1:
+            clean, robust = (_mean(values) for values in found)
+            told.append(f"{_called(trial)} {robust} robust and {clean} clean")
+    if not told:
+        return []
+    count = max(len(study.alike(trial)) for trial in [*chosen, *study.baselines])
+    return [
+        f"The sentences above are about one training each; over {count} seeds, mean ± standard "
+        f"deviation: {', '.join(told)}."
+    ]
+
+
+def _mean(values: Spread | None) -> str:
+    assert values is not None
+    return f"{100 * values.mean:.1f}{NBSP}±{NBSP}{100 * values.deviation:.1f}{NBSP}%"
 
 
 def _against_baselines(study: Study) -> list[str]:

@@ -14,7 +14,7 @@ import pandas as pd
 from pipeline.records import SplitName
 from reports.evidence import Evidence
 from reports.provenance import SUITE
-from reports.replicates import spread
+from reports.spread import spread
 from reports.statistics import wilson_interval
 from reports.study import Study, TrialResult
 from reports.unions import CLEAN, SplitResult

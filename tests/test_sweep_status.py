@@ -81,16 +81,21 @@ def test_time_left_is_what_is_left_at_the_rates_measured(meter):
 def test_a_stage_that_began_is_about_the_networks_it_has(meter):
     meter, rows = meter
     rows += [row(label, clean=0.9, robust=0.1) for label in ("sr-000", "sr-001", "sr-002")]
-    meter.begin(REPORT, 1)
-    member = meter.judgements[REPORT].members[0]
-    meter.block("sr-000", member, 30, 6.0)
-    each = passes(meter.judgements[REPORT].members, 30)
+    meter.begin(REPORT, 2)
+    members = meter.judgements[REPORT].members
+    meter.block("sr-000", members[0], 30, 6.0)
+    each = passes(members, 30)
     searched = 3 * passes(meter.judgements[SEARCH].members, 24)
     status = meter.status()
-    assert status.judged == pytest.approx((searched + 30) / (searched + each))
-    assert status.seconds_left == pytest.approx((each - 30) * 6.0 / 30 / 2)
+    assert status.judged == pytest.approx((searched + 30) / (searched + 2 * each))
+    assert status.seconds_left is None  # the first block says little of the others
     assert status.after == []
+    for member in members[1:]:
+        meter.block("sr-000", member, 30, 1.0)
     meter.judged("sr-000")
+    took = 6.0 + len(members) - 1
+    assert meter.status().seconds_left == pytest.approx(took / 2)
+    meter.judged("sr-001")
     assert meter.status().judged == 1.0
     assert meter.status().seconds_left == 0.0
 

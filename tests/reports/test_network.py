@@ -194,7 +194,10 @@ def test_where_nothing_was_searched_the_best_baseline_is_chosen(tmp_path, capsys
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--network", "sr-q"], "has that label or fingerprint; there are vanilla, at, sr-a, sr-b"),
+        (
+            ["--network", "sr-q"],
+            "has that label or fingerprint; write one of vanilla, at, sr-a, sr-b",
+        ),
         (["--network", "../../at"], "has that label or fingerprint"),
         (["--network", "vanilla"], "no such checkpoint"),
         (["--sweep", "B", "--network"], "several sweeps"),

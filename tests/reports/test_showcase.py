@@ -71,6 +71,8 @@ def test_the_note_has_front_baselines_and_links(study_store):
     assert [line.split("|")[1].strip() for line in table[2:]] == [
         "[sr-2](network:sr-20000)",
         "[at](network:at0000)",
+        "[sr-1](network:sr-10000)",
+        "[sr-3](network:sr-30000)",
         "[vanilla](network:vanilla0000)",
     ]
     assert "| 80.0 (49.0–94.3) | 70.0 (39.7–89.2) |" in table[2]
@@ -94,7 +96,7 @@ def test_the_note_of_a_long_front_fits_into_a_tag(tmp_path):
         write_uniform(tmp_path, label, 50 - i, i, total=50)
     note = shown(tmp_path).note
     assert len(shown(tmp_path).front) > MOST
-    assert f"and {len(shown(tmp_path).front) - MOST} more" in note
+    assert f"and {len(labels) - MOST} more" in note
     assert "(file:a%20space%20%281%29.yaml)" in note
     # With the addresses that the tracker puts in.
     assert len(note) + MOST * 100 < 8000
