@@ -108,7 +108,7 @@ def _in_brackets(text: str, place: Position, problem: str, before: _Before) -> t
     if got in ("]", "}") and got != closing:
         where = f" of line {opening[0]}" if opening[0] != place[0] else ""
         return place, f"'{got}' where the '{bracket}'{where} is closed by '{closing}'; write that"
-    own = text.split("\n")[place[0] - 1][: place[1] - 1]
+    own = _line(_lines(text), place[0])[: place[1] - 1]
     if got == ":" and ": " in re.split(r"[\[{,]", own)[-1]:
         return place, "a second ': ' without a ',' before it; add the ',', or quote the text"
     if place[0] > opening[0]:
@@ -125,8 +125,8 @@ def _not_closed(bracket: str, place: Position) -> str:
 
 def _in_block(text: str, place: Position, problem: str, context: str) -> tuple[Position, str]:
     line, column = place
-    lines = text.split("\n")
-    own = lines[line - 1] if line <= len(lines) else ""
+    lines = _lines(text)
+    own = _line(lines, line)
     if re.search(r"\S", own[: column - 1]):
         if "mapping values" in problem and ": " not in own[: column - 1]:
             return _over_indented(lines, line)
@@ -179,9 +179,17 @@ def _first(lines: list[str], line: int) -> Position:
 
 def _at(text: str, place: Position) -> str:
     """The character there; empty at a line's end."""
-    lines = text.split("\n")
-    line = lines[place[0] - 1] if place[0] <= len(lines) else ""
-    return line[place[1] - 1 : place[1]]
+    return _line(_lines(text), place[0])[place[1] - 1 : place[1]]
+
+
+def _lines(text: str) -> list[str]:
+    """The text's lines as YAML counts them."""
+    return re.split(r"\r\n|[\n\r\x85\u2028\u2029]", text)
+
+
+def _line(lines: list[str], number: int) -> str:
+    """A line, counted from 1; empty behind the last one."""
+    return lines[number - 1] if number <= len(lines) else ""
 
 
 def _position(mark: yaml.Mark) -> Position:
