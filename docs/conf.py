@@ -29,7 +29,6 @@ NAVIGATION = {
         "docs/howto/defence",
         "docs/howto/cluster",
         "docs/planning",
-        "docs/browsing",
         "docs/export",
     ],
     "Methods": ["docs/attacks", "docs/events", "docs/exact", "docs/paper", "docs/results"],
