@@ -32,9 +32,9 @@ START_S = 8.0
 """From the command to the first trial: imports, Ray, a worker."""
 END_S = 10.0
 """The report's page, and what MLflow still has to take."""
-WORKER_S = 2.5
+WORKER_S = 3.2
 """CPU seconds of a worker's start."""
-BLOCK_S = 0.1
+BLOCK_S = 0.11
 """CPU seconds of a block besides its computation."""
 EPOCH_S = 0.1
 """CPU seconds of an epoch besides: its report and its checkpoint."""
@@ -261,7 +261,7 @@ class Planner:
     def _overhead(self) -> Phase:
         """Engines, workers, the page; as much in every case."""
         on_cpu = self.target.device.type == "cpu"
-        workers_s = 2 * self.target.slots * WORKER_S if on_cpu else 0.0
+        workers_s = 3 * self.target.slots * WORKER_S if on_cpu else 0.0
         return Phase(
             stage="overhead",
             name="start and end",
