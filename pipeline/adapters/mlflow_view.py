@@ -51,7 +51,7 @@ def run_name(row: TrialRow) -> str:
 
 
 def _rank(path: str) -> int:
-    """lambda first, then h, then the others as they come."""
+    """The paper's letters first, then the others as they come."""
     known = list(SHORT)
     return known.index(path) if path in known else len(known)
 
