@@ -13,6 +13,8 @@ from reports.study import Study, TrialResult
 from reports.wording import NBSP, percent, radius, setting, short_method, with_interval
 
 CHOSEN, KNEE = "chosen", "knee"
+JOINER = "\u2060"
+"""Takes no room, and no line breaks at it."""
 
 
 def showcase(study: Study) -> Showcase:
@@ -73,9 +75,16 @@ def _table(study: Study, rows: Sequence[tuple[str, ...]]) -> str:
     lines = [titles, ("---",) * len(titles)]
     for name, *cells in rest:
         lines.append((f"[{name}](network:{runs[name]})" if name in runs else name, *cells))
-    # MLflow's tables have no margins of their own.
-    padded = [[cell if cell == "---" else cell + NBSP * 3 for cell in line] for line in lines]
+    padded = [
+        [cell if cell == "---" else _whole(cell) + NBSP * 2 for cell in line] for line in lines
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in padded)
+
+
+def _whole(cell: str) -> str:
+    """A cell whose numbers are not torn apart; MLflow's tables are narrow and have no margins."""
+    joined = cell.replace(" (", f"{NBSP}(").replace(" = ", f"{NBSP}={NBSP}")
+    return joined.replace("–", f"{JOINER}–{JOINER}")
 
 
 def _tags(study: Study, trial: TrialResult) -> dict[str, str]:

@@ -44,10 +44,16 @@ def run_name(row: TrialRow) -> str:
     """What the runs' list shows: `sr-004 lambda=0.05`."""
     values = [
         f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
-        for path, value in row.parameters.items()
+        for path, value in sorted(row.parameters.items(), key=lambda item: _rank(item[0]))
         for name in [parameter_name(path).removeprefix("training.")]
     ]
     return " ".join([row.label, *values])
+
+
+def _rank(path: str) -> int:
+    """The paper's letters first, then the others as they come."""
+    known = list(SHORT)
+    return known.index(path) if path in known else len(known)
 
 
 def trial_parameters(row: TrialRow) -> dict[str, Any]:
@@ -95,6 +101,7 @@ def view(sweep_run: str, searched: Sequence[str]) -> dict[str, Any]:
         "orderByAsc": False,
         "selectedColumns": list(dict.fromkeys([*COLUMNS, *own])),
         "runsExpanded": {sweep_run: True},
+        "runsHiddenMode": "SHOW_ALL",
         "compareRunSections": [
             {
                 "uuid": SECTION,

@@ -79,7 +79,7 @@ def _finish(ax: Any, study: Study, styles: dict[str, Look]) -> None:
     low, _ = ax.get_xlim()
     if study.floor is not None and study.floor > low:
         ax.axvline(study.floor, color=GREY, lw=1, ls=(0, (4, 3)), label="clean-accuracy floor")
-    ax.get_figure().legend(loc="outside upper left", ncols=4, handletextpad=0.4, columnspacing=1.2)
+    ax.get_figure().legend(loc="outside upper left", ncols=3, handletextpad=0.4, columnspacing=1.2)
     points = [trial.point(SPLIT) for trial in study.judged]
     texts = [
         (*_position(trial), trial.row.label, styles[trial.row.strategy].colour)

@@ -66,7 +66,8 @@ def test_the_note_has_front_baselines_and_links(study_store):
     head, *rest = found.note.split("\n\n")
     assert "[Report](file:report/index.html)" in head
     assert "[registered networks](models:)" in head
-    table = next(part for part in rest if part.startswith("|")).replace("\u00a0", "").splitlines()
+    table = next(part for part in rest if part.startswith("|")).replace("\u00a0", "")
+    table = table.replace("\u2060", "").splitlines()
     assert len({line.count("|") for line in table}) == 1
     assert [line.split("|")[1].strip() for line in table[2:]] == [
         "[sr-2](network:sr-20000)",
@@ -75,7 +76,7 @@ def test_the_note_has_front_baselines_and_links(study_store):
         "[sr-3](network:sr-30000)",
         "[vanilla](network:vanilla0000)",
     ]
-    assert "| 80.0 (49.0–94.3) | 70.0 (39.7–89.2) |" in table[2]
+    assert "| 80.0(49.0–94.3) | 70.0(39.7–89.2) |" in table[2]
     assert "image:report/figures/front.svg" in found.note
 
 
