@@ -71,7 +71,7 @@ lint: $(READY_TEST)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 format: $(READY_TEST)
 	$(BIN)/ruff format .

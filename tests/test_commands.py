@@ -134,7 +134,7 @@ def test_a_network_without_an_exact_twin_is_refused_before_it_is_trained_or_atta
         return model
 
     monkeypatch.setitem(ARCHITECTURES, "small", pooled)
-    said = "which cannot judge this network: features.6: there is no exact MaxPool2d; take a suite"
+    said = "which cannot judge this network: features.6: there is no exact MaxPool2d; use a suite"
     space, store = write_space(tmp_path), str(tmp_path / "store")
     exactly = ["--set", "report.suite=thorough"]
     assert sweep.main(["--space", str(space), "--store", store, *exactly]) == 2

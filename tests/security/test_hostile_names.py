@@ -1,5 +1,6 @@
 """Names and paths: they also name folders, runs and artifacts."""
 
+import shlex
 import subprocess
 
 import pytest
@@ -83,7 +84,7 @@ def test_the_resume_command_is_quoted_for_a_shell(tmp_path, canary):
     from pipeline.sweep_run import _resume_command
 
     space = sweep.read_space(write_space(tmp_path), [])
-    line = _resume_command(
+    command = _resume_command(
         space,
         tmp_path / f"a; touch {canary}",
         [f"description=$(touch {canary})"],
@@ -91,5 +92,5 @@ def test_the_resume_command_is_quoted_for_a_shell(tmp_path, canary):
         space.name,
         None,
     )
-    subprocess.run(["sh", "-c", "true " + line.partition(" ")[2]], check=True)
+    subprocess.run(["sh", "-c", shlex.join(["true", *command[1:]])], check=True)
     assert not canary.exists()
