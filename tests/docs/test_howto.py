@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from reports import build
 from tests.docs.pages import REPOSITORY, commands, edits, files
 
 pytestmark = pytest.mark.slow
@@ -50,8 +51,10 @@ def test_a_page_can_be_followed(page: Path, tmp_path: Path) -> None:
         assert text.count(edit.before) == 1, f"{edit.file} does not have once:\n{edit.before}"
         (folder / edit.file).write_text(text.replace(edit.before, edit.after))
     words = [command.words for command in commands(page)]
-    # What needs the sweep `lambda` is read by its parser alone; tests/reports/test_compare.py.
     typed = [shrunk(line) for line in words if "--network" not in line]
+    for line in words:  # needs the sweep `lambda`: its options are read; tests/reports compares
+        if "--network" in line:
+            build.parser().parse_args(line[3:])
     assert typed, "a page without a command"
     (tmp_path / "plan.json").write_text(json.dumps(typed))
     follower = [sys.executable, str(Path(__file__).with_name("follow.py"))]
