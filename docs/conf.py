@@ -52,6 +52,7 @@ include_patterns = ["*.md", "docs/**.md"]
 exclude_patterns = ["build", "runs", "data", ".*", "docs/site"]
 
 myst_enable_extensions = ["deflist"]
+myst_disable_syntax = ["myst_line_comment"]  # a line may begin with "%": "34\n% of the images"
 myst_heading_anchors = 3
 smartquotes = False
 pygments_style, pygments_dark_style = "tango", "native"

@@ -33,7 +33,7 @@ FIRST = ("README.md", "docs/tutorial.md")
 TYPED = [
     command
     for page in sorted(pages(), key=lambda p: (str(p.relative_to(REPOSITORY)) not in FIRST, p))
-    if page.parent.name != "howto"
+    if page.parent.name != "howto" or page.stem == "cluster"
     for command in commands(page)
 ]
 ELSEWHERE = {
@@ -43,11 +43,14 @@ ELSEWHERE = {
     r"make docs$": "tests/docs/test_site.py builds the site",
     r"make ui|make dashboard|mlflow ": "a server, which runs until Ctrl-C, or what asks it",
     r"python -m .* chosen/checkpoint": "what that server gave; tests/test_sweep.py fetches it",
+    r"ray ": "starts and stops a cluster; tests/crash has one of real nodes",
+    r"python -m pipeline\.(sweep|doctor) .*--address": "needs that cluster; tests/crash, "
+    "tests/test_doctor.py",
     r"python -m pipeline\.sweep .*s3://": "needs an object store: tests/test_object_store.py",
-    r"python -m pipeline\.sweep .*--space search_spaces/(?!lambda\.yaml)": "other spaces are "
-    "planned, here and in tests/test_commands.py; their kinds are swept in tests/test_sweep*.py",
+    r"python -m pipeline\.sweep .*--space search_spaces/(?!lambda\.yaml)": "every shipped space is "
+    "checked in tests/test_commands.py; their kinds are swept in tests/test_sweep*.py",
     r"python docs/draw_concepts\.py": "tests/docs/test_site.py runs it",
-    r"ray |export |source |tar |git |cd ": "changes the reader's shell or machine alone",
+    r"export |source |chmod |tar |git |cd ": "changes the reader's shell or machine alone",
 }
 """Commands (a pattern of how they begin) that do not run here, and why."""
 SUITE = """
@@ -150,6 +153,12 @@ class Parsed(Exception):
 def parse(words: list[str]) -> None:
     """Have a command's own parser read its options, and nothing more."""
     words = spelled_out(words)
+    if words[:5] == ["docker", "compose", "run", "--rm", "sweep"]:
+        words = ["python", "-m", "pipeline.sweep", "--space", "SPACE", *words[5:]]
+    if words[0] == "ray":
+        from ray.scripts.scripts import cli
+
+        cli.commands[words[1]].make_context(words[1], words[2:])
     if words[:2] != ["python", "-m"]:
         return
     read = argparse.ArgumentParser.parse_args
