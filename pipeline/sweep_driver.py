@@ -384,7 +384,7 @@ class Driver:
             )  # fmt: skip
             colour = {Status.PASS: "green", Status.WARN: "yellow"}.get(result.status, "red")
             before = percent(survivors(reported, self.blocks)[: job.num_samples].mean())
-            self._say(f"{job.label}: {result.summary()}; {before} of them the report's", colour)
+            self._say(f"{job.label}: {result.summary()}, {before} the report's suite", colour)
             self.publisher.audited(row, result, path)
 
         jobs = {
