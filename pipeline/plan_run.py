@@ -1,5 +1,6 @@
 """`--plan` and `--budget-hours`: plans spaces, prints what they take, holds it against a budget."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -225,8 +226,9 @@ def _times(low: float, about: float, high: float) -> list[str]:
 
 
 def _count(least: Phase, about: Phase, most: Phase) -> str:
-    low, middle, high = (f"{phase.count:.0f}" for phase in (least, about, most))
-    return middle if low == high else f"{middle} ({low}-{high})"
+    # Of a network that is judged in part, one.
+    low, middle, high = (math.ceil(phase.count) for phase in (least, about, most))
+    return str(middle) if low == high else f"{middle} ({low}-{high})"
 
 
 def _size(number: float) -> str:

@@ -7,10 +7,10 @@ import torch
 
 from pipeline import sweep
 from pipeline.calibration import TrainingRate, measure_suite
-from pipeline.costs import Case, Rate
+from pipeline.costs import Case, Phase, Rate
 from pipeline.experiment import trial_folder
 from pipeline.plan import Costs, Planner, Target, duration
-from pipeline.plan_run import SpacePlan
+from pipeline.plan_run import SpacePlan, _count
 from pipeline.resources import Shares
 from pipeline.stored_data import load_stored
 from pipeline.suite_costs import FORWARD, Fate, SuiteRates, kind
@@ -120,6 +120,12 @@ COSTS = Costs(
     ],
     fates={case: Fate(clean=1.0, robust=case.value) for case in Case},
 )
+
+
+def test_a_network_that_is_judged_in_part_counts_as_one() -> None:
+    rows = [Phase(stage="report", name="report", count=count) for count in (0.03, 0.5, 2.5)]
+    assert _count(rows[0], rows[0], rows[0]) == "1"
+    assert _count(*rows) == "1 (1-3)"
 
 
 def test_hours_follow_from_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
