@@ -145,6 +145,11 @@ class SearchConfig:
     halving: HalvingConfig | None = None
     """Stops hopeless trials early; omitted, all train to their end."""
 
+    @property
+    def directions(self) -> dict[str, Literal["maximize", "minimize"]]:
+        """What to do with each objective, in their order."""
+        return {name: DIRECTIONS[name] for name in self.objectives}
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:

@@ -20,6 +20,7 @@ from pipeline.judging import audit_judgement, judgements
 from pipeline.plan_store import PlanStore
 from pipeline.records import TrialRow
 from pipeline.resources import Shares
+from pipeline.search.front import front_rows
 from pipeline.search.points import grid_points
 from pipeline.search.rules import applies
 from pipeline.suite_costs import Fate, SuiteRates, job_seconds
@@ -118,11 +119,11 @@ class Planner:
 
     def plan(self, case: Case, num_trials: int) -> Plan:
         """What is left to do of a sweep of so many trials besides the baselines."""
-        search, report, seeds = self.space.search, self.space.report, self.space.seeds
+        report, seeds = self.space.report, self.space.seeds
         ended, baselines = self.stored.ended(), self._baselines
         alive = [row for row in self._searched(num_trials) if row.fingerprint not in ended]
         finish, epochs = self._halved(case, len(alive))
-        front = front_size(case, round(finish), len(search.objectives))
+        front = self._front(case, alive, finish)
         settings = len(baselines) + (finish if report.trials == "all" else front)
         known = [*baselines, *alive]
         phases = self._trainings(case, baselines, alive, epochs)
@@ -143,6 +144,12 @@ class Planner:
         rows, epochs = [*self._baselines, *self._searched(num_trials)], self.space.training.epochs
         return sum(self.stored.epochs(row.fingerprint) >= epochs for row in rows)
 
+    def knows_front(self, num_trials: int) -> bool:
+        """Whether all searched trials are judged, so that the front is known."""
+        ended = self.stored.ended()
+        searched = [r for r in self._searched(num_trials) if r.fingerprint not in ended]
+        return self.stored.judged(searched) is not None
+
     def _searched(self, num_trials: int) -> list[TrialRow]:
         """Searched trials, each network once; one that is not yet proposed has no fingerprint."""
         space, labels = self.space, self.space.search.strategies
@@ -156,6 +163,14 @@ class Planner:
         taken = {row.fingerprint for row in self._baselines}
         unique = {row.fingerprint or str(index): row for index, row in enumerate(rows)}
         return [row for row in unique.values() if row.fingerprint not in taken]
+
+    def _front(self, case: Case, searched: Sequence[TrialRow], finish: float) -> float:
+        """Searched trials on the front: as stored where all are judged."""
+        directions = self.space.search.directions
+        known = self.stored.judged(searched)
+        if known is None:
+            return front_size(case, round(finish), len(directions))
+        return len(front_rows(known, directions))
 
     def _halved(self, case: Case, count: int) -> tuple[float, float]:
         """Of so many searched trials, those that train to their end; the share of all epochs."""

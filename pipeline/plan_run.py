@@ -254,5 +254,5 @@ def _assumptions(plan: SpacePlan, address: str | None) -> Iterator[str]:
     least, about, most = (f"{planner.costs.fates[case].robust:.0%}" for case in Case)
     known = "as those judged so far" if planner.stored.fates() else "assumed, as nobody knows yet"
     yield f"survivors   {about} of the samples, from {least} to {most}: {known}"
-    if num_searched(plan.space) > 1:
+    if num_searched(plan.space) > 1 and not planner.knows_front(num_searched(plan.space)):
         yield "front       assumed as large as one of random points, from one trial to all"

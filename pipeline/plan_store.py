@@ -1,5 +1,7 @@
 """What of a planned sweep lies in the store already: networks, blocks, and what they measured."""
 
+from collections.abc import Sequence
+
 from pipeline.adapters.parquet_store import ParquetStore
 from pipeline.checkpoints import FILE_NAME, stored_epoch
 from pipeline.costs import Case
@@ -53,6 +55,12 @@ class PlanStore:
         return {
             row.fingerprint for row in self.trials if row.outcome not in (None, Outcome.COMPLETE)
         }
+
+    def judged(self, rows: Sequence[TrialRow]) -> list[TrialRow] | None:
+        """These trials as they were judged; None where one of them was not, or there is none."""
+        complete = {r.fingerprint: r for r in self.trials if r.outcome is Outcome.COMPLETE}
+        found = [complete[row.fingerprint] for row in rows if row.fingerprint in complete]
+        return found if found and len(found) == len(rows) else None
 
     def fates(self) -> dict[Case, Fate] | None:
         """Of the samples of the worst, the mean and the best judged network; None of too few."""

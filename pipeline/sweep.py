@@ -103,6 +103,16 @@ def space_files(path: Path) -> list[Path]:
     return found
 
 
+def check_count(option: str, value: int | None, least: int) -> None:
+    """Refuse a number that stands for a setting of the space, under the name it was given by.
+
+    Raises:
+        ConfigError: It is too small.
+    """
+    if value is not None and value < least:
+        raise ConfigError(f"{option}: expected a whole number of at least {least}, got {value}")
+
+
 def check_budget(budget: float | None, *, trim: bool, num_spaces: int) -> None:
     """Refuse options that make no sense.
 
@@ -132,6 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from pipeline.space_file import located
 
         files = space_files(options.space)
+        check_count("--trials", options.trials, 1)
+        check_count("--seed", options.seed, 0)
         check_budget(options.budget_hours, trim=options.trim, num_spaces=len(files))
         if options.name is not None and len(files) > 1:
             raise ConfigError(

@@ -13,7 +13,7 @@ from pipeline.adapters.ray_session import share_data
 from pipeline.adapters.ray_tune import RunEnd, TrialEvents, run_trials
 from pipeline.audit import Status
 from pipeline.audit_file import store_audit
-from pipeline.config import DIRECTIONS, SpaceConfig, input_spec
+from pipeline.config import SpaceConfig, input_spec
 from pipeline.console import Progress, percent
 from pipeline.data import Dataset
 from pipeline.errors import ConfigError
@@ -27,7 +27,7 @@ from pipeline.quick_look import NAME as QUICK
 from pipeline.quick_look import QuickLook
 from pipeline.records import Outcome, Phase, SplitName, TrialRow
 from pipeline.resources import Shares
-from pipeline.search.front import pareto_front
+from pipeline.search.front import front_rows
 from pipeline.search.halving import hopeless
 from pipeline.summary import survivors, union
 from pipeline.sweep_files import SweepFiles
@@ -415,17 +415,7 @@ class Driver:
         searched = [row for row in rows if row.role == "searched"]
         baselines = [row for row in rows if row.role == "baseline"]
         # What was searched has a front of its own, even where a baseline beats all of it.
-        return [*baselines, *self._front(searched)]
-
-    def _front(self, rows: Sequence[TrialRow]) -> list[TrialRow]:
-        """The feasible rows that no other feasible row dominates."""
-        objectives = self.space.search.objectives
-        feasible_rows = [row for row in rows if row.feasible]
-        front = pareto_front(
-            [[row.metrics[name] for name in objectives] for row in feasible_rows],
-            [DIRECTIONS[name] for name in objectives],
-        )
-        return [feasible_rows[index] for index in front]
+        return [*baselines, *front_rows(searched, self.space.search.directions)]
 
 
 def _accuracies(metrics: dict[str, float], job: EvaluationJob) -> str:

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.config import DIRECTIONS, SpaceConfig
+from pipeline.config import SpaceConfig
 from pipeline.judging import Judgement
 from pipeline.records import Outcome, Phase, TrialRow
 from pipeline.resources import Shares
-from pipeline.search.front import pareto_front
+from pipeline.search.front import front_rows
 from pipeline.threats import Member
 
 SEARCH, REPORT, AUDIT = STAGES = ("search", "report", "audit")
@@ -16,6 +16,7 @@ SEARCH, REPORT, AUDIT = STAGES = ("search", "report", "audit")
 PLACES = ("judged", "in evaluation", "in training", "to come", "stopped", "failed")
 FEW = 3
 """Networks that a front is taken to have before there is one."""
+BOTH = {"clean_accuracy": "maximize", "robust_accuracy": "maximize"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +187,7 @@ class Meter:
             return planned
         baselines = len(self.space.baselines)
         searched = [row for row in _told(rows) if row.role == "searched"]
-        front = len(_front(searched)) if searched else FEW
+        front = len(front_rows(searched, BOTH)) if searched else FEW
         return min(planned, baselines + front) * (self.space.seeds if stage == REPORT else 1)
 
     def _seconds_left(
@@ -239,17 +240,9 @@ def _told(rows: Sequence[TrialRow]) -> list[TrialRow]:
     return [row for row in rows if row.outcome is Outcome.COMPLETE and not row.replicate_of]
 
 
-def _front(rows: Sequence[TrialRow]) -> list[TrialRow]:
-    """The feasible ones that no other beats in clean and robust accuracy."""
-    names = ("clean_accuracy", "robust_accuracy")
-    kept = [row for row in rows if row.feasible and all(name in row.metrics for name in names)]
-    points = [[row.metrics[name] for name in names] for row in kept]
-    return [kept[i] for i in pareto_front(points, [DIRECTIONS[name] for name in names])]
-
-
 def best_so_far(rows: Sequence[TrialRow]) -> list[str]:
     """The most robust and the cleanest trial of the front so far, a line each."""
-    front = _front(_told(rows))
+    front = front_rows(_told(rows), BOTH)
     if not front:
         return []
     by_robust = max(front, key=lambda row: row.metrics["robust_accuracy"])

@@ -15,7 +15,7 @@ from reports.compare_wording import (
 )
 from reports.provenance import notes, redo_command
 from reports.statistics import Comparison
-from reports.wording import points, with_interval
+from reports.wording import points, signed_points, with_interval
 
 _MOST_PAIRS = 3
 
@@ -208,8 +208,8 @@ def _variant(pair: Pair, group: Group) -> str:
 
 
 def _signed(comparison: Comparison) -> str:
-    value, low, high = comparison.difference, comparison.low, comparison.high
-    return f"{100 * value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})".replace("-", "−")
+    low, high = signed_points(comparison.low), signed_points(comparison.high)
+    return f"{signed_points(comparison.difference)} ({low} to {high})"
 
 
 def _verdict(pair: Pair) -> str:

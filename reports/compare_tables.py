@@ -8,7 +8,7 @@ from reports.parameters import is_number, number
 from reports.provenance import mark
 from reports.tables import Cell, Table
 from reports.unions import CLEAN, Accuracy
-from reports.wording import NBSP, duration, interval, p_value
+from reports.wording import NBSP, duration, interval, p_value, signed_points
 
 _DASH = "–"
 _HEADS = (
@@ -137,9 +137,8 @@ def _pair(pair: Pair) -> tuple[Cell, ...]:
 
 
 def _difference(value: float, low: float, high: float) -> Cell:
-    signed = f"{100 * value:+.1f}".replace("-", "−")
-    bounds = f"{100 * low:+.1f} to {100 * high:+.1f}".replace("-", "−")
-    return Cell(text=signed, sort=value, note=bounds)
+    bounds = f"{signed_points(low)} to {signed_points(high)}"
+    return Cell(text=signed_points(value), sort=value, note=bounds)
 
 
 def _accuracy(accuracy: Accuracy | None, *, stale: bool = False) -> tuple[Cell, Cell]:

@@ -16,6 +16,7 @@ from reports.wording import (
     points,
     setting,
     short_method,
+    signed_points,
     with_interval,
 )
 
@@ -137,8 +138,8 @@ def _against_baselines(study: Study) -> list[str]:
         names = " and ".join(_called(c.baseline) for c in level)
         rest = " and ".join(_called(c.baseline) for c in better)
         return [
-            f"In robust accuracy it is not distinguishable from {names}: {_rival(nearest)}, "
-            f"{_gap(nearest)} apart. {cost}"
+            f"In robust accuracy it is not distinguishable from {names}: {_rival(nearest)}, a "
+            f"difference of {_signed_gap(nearest)}. {cost}"
             + (f" It does withstand more than {rest}." if rest else "")
         ]
     if len(better) == 1:
@@ -163,6 +164,13 @@ def _gap(comparison: BaselineComparison) -> str:
     return (
         f"{points(robust.difference)} points ({bounds}; McNemar {p_value(comparison.adjusted_p)})"
     )
+
+
+def _signed_gap(comparison: BaselineComparison) -> str:
+    """The chosen setting's robust accuracy less the baseline's, as the table has it."""
+    robust, p = comparison.robust, p_value(comparison.adjusted_p)
+    low, high = signed_points(robust.low), signed_points(robust.high)
+    return f"{signed_points(robust.difference)} points ({low} to {high}; McNemar {p})"
 
 
 def _clean_cost(comparison: BaselineComparison) -> str:

@@ -15,7 +15,7 @@ from reports.provenance import mark
 from reports.statistics import wilson_interval
 from reports.study import BaselineComparison, Study, TrialResult
 from reports.unions import CLEAN, Accuracy
-from reports.wording import NBSP, duration, interval, p_value, percent
+from reports.wording import NBSP, duration, interval, p_value, percent, signed_points
 
 _DASH = "–"
 
@@ -235,9 +235,8 @@ def _comparison_row(comparison: BaselineComparison) -> tuple[Cell, ...]:
 
 
 def _difference(value: float, low: float, high: float) -> Cell:
-    signed = f"{100 * value:+.1f}".replace("-", "−")
-    bounds = f"{100 * low:+.1f} to {100 * high:+.1f}".replace("-", "−")
-    return Cell(text=signed, sort=value, note=bounds)
+    bounds = f"{signed_points(low)} to {signed_points(high)}"
+    return Cell(text=signed_points(value), sort=value, note=bounds)
 
 
 def _gaps(trial: TrialResult, split: str) -> tuple[str, ...]:

@@ -30,6 +30,11 @@ def points(value: float) -> str:
     return f"{abs(100 * value):.1f}"
 
 
+def signed_points(value: float) -> str:
+    """A difference of fractions in percentage points, with its sign."""
+    return f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "−")
+
+
 def interval(low: float, high: float) -> str:
     """Two fractions as a range in percent, without the sign."""
     return f"{100 * low:.1f}–{100 * high:.1f}".replace("-", "−")

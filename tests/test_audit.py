@@ -534,6 +534,9 @@ def test_a_number_is_judged(value: float, error: float, more: bool, status: Stat
                   more_is_better=more)  # fmt: skip
     assert check.status is status
     assert (check.value, check.pass_at, check.fail_at) == (value, low, high)
+    limits = "from 20 %, fails below 10 %" if more else "up to 10 %, fails beyond 20 %"
+    assert check.sentence.startswith(f"s Passes {limits}")
+    assert check.shown() == f"n {100 * value:.1f} %, passes {limits.partition(',')[0]}"
 
 
 def result(*statuses: Status) -> Audit:
@@ -562,7 +565,8 @@ def test_the_worst_check_is_the_audits_word(statuses: tuple[Status, ...], worst:
 
 def test_the_summary_names_what_is_wrong() -> None:
     assert result(FAIL, WARN).summary() == (
-        "audit FAIL (random search, random noise); 40.0 % withstand all of it (n=100)"
+        "audit FAIL (random search 10.0 %, passes up to 1 %; random noise 3.0 %, passes up to "
+        "0.5 %); 40.0 % withstand all of it (n=100)"
     )
     assert result(PASS).summary() == "audit PASS; 50.0 % withstand all of it (n=100)"
 

@@ -1,5 +1,6 @@
 """A plan counts what is left, tries real steps, and holds a sweep to its budget."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from pipeline.costs import Case, Phase, Rate
 from pipeline.experiment import trial_folder
 from pipeline.plan import Costs, Planner, Target, duration
 from pipeline.plan_run import SpacePlan, _count
+from pipeline.records import Outcome
+from pipeline.records import Phase as RowPhase
 from pipeline.resources import Shares
 from pipeline.stored_data import load_stored
 from pipeline.suite_costs import FORWARD, Fate, SuiteRates, kind
@@ -106,6 +109,25 @@ def test_what_is_stored_is_not_counted_again(tmp_path: Path) -> None:
     phases = {phase.name: phase for phase in again.plan(Case.ABOUT, 2).phases}
     one_s = again._training_s(Case.ABOUT, "sr")
     assert phases["train sr"].work_s == pytest.approx(1.75 * one_s)
+
+
+def test_a_front_of_judged_trials_is_known(tmp_path: Path) -> None:
+    found = planner(tmp_path)
+    judged = [
+        dataclasses.replace(
+            row,
+            phase=RowPhase.TOLD,
+            outcome=Outcome.COMPLETE,
+            metrics={"clean_accuracy": 0.9, "robust_accuracy": robust},
+        )
+        for row, robust in zip(found._searched(2), (0.5, 0.6), strict=True)
+    ]
+    found.stored.trials = judged[:1]
+    assert not found.knows_front(2)
+    assert counts(found, 2)["report"] == [2, 2.5, 3]
+    found.stored.trials = judged
+    assert found.knows_front(2)
+    assert counts(found, 2)["report"] == [2, 2, 2]
 
 
 COSTS = Costs(
@@ -244,6 +266,8 @@ def test_a_plan_beyond_the_budget_is_refused(tmp_path, capsys, started) -> None:
     (["--budget-hours", "nan"], "--budget-hours: expected hours above 0, got nan"),
     (["--budget-hours", "-1"], "--budget-hours: expected hours above 0, got -1"),
     (["--trim"], "--trim: expected --budget-hours H"),
+    (["--trials", "-3"], "--trials: expected a whole number of at least 1, got -3"),
+    (["--seed", "-1"], "--seed: expected a whole number of at least 0, got -1"),
 ])  # fmt: skip
 def test_options_that_make_no_sense(options, message, tmp_path, capsys, started) -> None:
     assert sweep.main(["--space", str(write_space(tmp_path)), *options]) == 2

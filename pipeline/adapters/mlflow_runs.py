@@ -3,6 +3,7 @@
 Each may be sent again: runs, versions and data sets are found by what they are, not made twice.
 """
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Sequence
@@ -31,6 +32,8 @@ from pipeline.records import NetworkVersion, Outcome, Phase, TrialRow, UsedData
 
 SWEEP, FINGERPRINT = "spikeproof.sweep", "spikeproof.fingerprint"
 PARENT = "mlflow.parentRunId"
+NOTE, NOTE_DIGEST = "mlflow.note.content", "spikeproof.note_sha256"
+"""What a page shows as its description, and what this wrote there last."""
 MAX_PARAM = 500
 
 
@@ -117,7 +120,7 @@ class MLflowRuns:
             f"[charts and curves]({view_path(experiment, charts=True)}); "
             f"[the sweep]({run_path(experiment, self.sweep_run)}) with its front and its report."
         )
-        client.set_experiment_tag(experiment, "mlflow.note.content", note)
+        client.set_experiment_tag(experiment, NOTE, note)
 
     def _log(
         self,
@@ -256,7 +259,7 @@ class MLflowRuns:
     ) -> None:
         """The sweep's note, the tags of the front, and the registered networks."""
         self._tag_front(front)
-        self._log(self.sweep_run, tags={"mlflow.note.content": self._linked(note)})
+        self._describe(self._linked(note))
         versions = [NetworkVersion(**network) for network in networks]
         name, text = model_name(self._sweep), self._linked(models_note)
         try:
@@ -267,6 +270,13 @@ class MLflowRuns:
             if error.error_code != "PERMISSION_DENIED":
                 raise
             self.problems.append(f"networks to register: this user may not change model {name}")
+
+    def _describe(self, note: str) -> None:
+        """The sweep's note, unless a person has written over the last one."""
+        tags = self._mlflow.get_run(self.sweep_run).data.tags
+        there = tags.get(NOTE, "")
+        if not there or _digest(there) == tags.get(NOTE_DIGEST):
+            self._log(self.sweep_run, tags={NOTE: note, NOTE_DIGEST: _digest(note)})
 
     def _linked(self, text: str) -> str:
         where = self.experiment_id, self._sweep, self.sweep_run
@@ -289,6 +299,10 @@ class MLflowRuns:
         self._log(self.sweep_run, metrics=metrics, tags={"complete": str(complete).lower()})
         self._log_files(self.sweep_run, artifacts, folder="report")
         self._mlflow.set_terminated(self.sweep_run, "FINISHED" if complete else "KILLED")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _row(values: dict[str, Any]) -> TrialRow:

@@ -134,7 +134,7 @@ class OptunaLedger:
                 f"a sweep '{name}' exists already: continue it with --resume, or start another "
                 "with --name"
             )
-        directions = [DIRECTIONS[objective] for objective in space.search.objectives]
+        directions = list(space.search.directions.values())
         names = {"searched": name, "baseline": f"{name}.baselines"}
         if space.seeds > 1:
             names["replicate"] = f"{name}.replicates"

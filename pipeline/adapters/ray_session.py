@@ -19,14 +19,6 @@ KEEPALIVE_MS = 20_000
 long that may take. Ray's own 5 and 2 minutes are how long a block that ran on a node behind a dead
 link could go unmissed, although the node was long given up."""
 
-
-PRELOADED = "pipeline.adapters.ray_tune"
-"""What Ray's workers import when they start: torch and all that trials and blocks need.
-
-Ray starts a worker a CPU ahead, while the driver gets ready. Without it a trial's first seconds go
-by with that, and as Tune hands a free worker to whatever trial waits for one that starts, and stops
-the latter, trials shorter than a start would run one after another.
-"""
 _session: list[str] = []
 """Folder of the session that this process began or joined, the last one at the end."""
 
@@ -54,7 +46,6 @@ def connected(address: str | None) -> Iterator[dict[str, float]]:
         # Ray reads this from the environment alone: without it a task without a GPU share
         # would hide the GPUs from torch, and a future Ray version warns about it at each start.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        os.environ.setdefault("RAY_preload_python_modules", PRELOADED)
         for name in ("time", "timeout"):
             os.environ.setdefault(f"RAY_grpc_client_keepalive_{name}_ms", str(KEEPALIVE_MS))
         where: dict[str, Any] = {"address": address}
@@ -110,6 +101,15 @@ def largest_node() -> dict[str, float]:
     """CPUs and GPUs of the nodes with the most of each: a trial must fit on one."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return {kind: max(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
+
+
+def slots(num_cpus: int, num_gpus: float) -> int:
+    """How many times so many CPUs and GPUs are in the cluster, as of now; at least once."""
+    has = ray.cluster_resources()
+    fits = [has.get("CPU", 0.0) / num_cpus]
+    if num_gpus:
+        fits.append(has.get("GPU", 0.0) / num_gpus)
+    return max(1, int(min(fits) + 1e-6))
 
 
 def gpu_kinds() -> list[str]:

@@ -5,8 +5,11 @@ of each lies in the store, so a new `Tuner` over the same ledger continues whate
 """
 
 import logging
+import math
 import os
 import signal
+import sys
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from models import InputSpec
-from pipeline.adapters.ray_session import worker_logs
+from pipeline.adapters.ray_session import slots, worker_logs
 from pipeline.config import TRIAL
 from pipeline.experiment import train, trial_folder, write_config
 from pipeline.files import store_path, takes_nothing
@@ -31,6 +34,8 @@ from pipeline.training.loop import DivergedError
 MAX_FAILURES = 3
 """Restarts of a trial whose worker or node died; it continues from its checkpoint."""
 ENDED = "training_ended"
+COUNT_S = 5
+"""Between two looks at what the cluster has."""
 SPEC: TypeAdapter[InputSpec] = TypeAdapter(InputSpec)
 
 
@@ -65,14 +70,26 @@ class TrialEvents:
 class LedgerSearcher(Searcher):  # type: ignore[misc]
     """Gives Tune the ledger's trials.
 
+    Tune itself would start one worker at a time, and give each that comes free to the trial whose
+    own is still starting, which it then stops: trials shorter than a start would run one by one.
+    So it may start as many as it is given, and is given as many as there are slots.
+
     Returning None with no trial alive would make Tune sleep while finished actors keep their
     GPUs; so then the run is declared finished, Tune lets go of everything, and the caller
     starts the next run when the backlog has shrunk.
     """
 
-    def __init__(self, events: TrialEvents) -> None:
+    def __init__(self, events: TrialEvents, slots: Callable[[], int]) -> None:
+        """Hand out trials while there are slots for them.
+
+        Args:
+            events: What is asked and told.
+            slots: How many trials may run or wait for a worker; asked now and then, as a cluster
+                grows and shrinks.
+        """
         super().__init__()
         self._events = events
+        self._count_slots, self._slots, self._counted = slots, 0, -math.inf
         self._live: dict[str, TrialRow] = {}
         self._stopped: dict[str, str] = {}
         self._paused = self._exhausted = False
@@ -102,6 +119,8 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
                 return None
             self._paused = True
             return Searcher.FINISHED
+        if len(self._live) >= self._current_slots():
+            return None
         row = self._events.ask()
         if row is None:
             self._exhausted = True
@@ -109,6 +128,12 @@ class LedgerSearcher(Searcher):  # type: ignore[misc]
         self._live[trial_id] = row
         self._events.started(row)
         return {"label": row.label, "fingerprint": row.fingerprint, "trial": row.config}
+
+    def _current_slots(self) -> int:
+        now = time.monotonic()
+        if now - self._counted >= COUNT_S:
+            self._slots, self._counted = self._count_slots(), now
+        return self._slots
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass an epoch's metrics on."""
@@ -245,12 +270,14 @@ def run_trials(
     # Tune reads these from the environment alone: its per-trial log files repeat our own.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    # How many workers may start at a time: the searcher holds back what has no slot.
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(sys.maxsize))
     # The sweep's handler asks Tune to end by the other signal Tune listens to, SIGUSR1.
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     # Of Tune's snapshot, which nothing reads: a full disk would print tracebacks.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
-    searcher = LedgerSearcher(events)
+    searcher = LedgerSearcher(events, lambda: slots(num_cpus, num_gpus))
     with_data = tune.with_resources(
         tune.with_parameters(trainable, splits=ray.get(splits), settings=settings),
         {"cpu": num_cpus, "gpu": num_gpus},

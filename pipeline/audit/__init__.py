@@ -36,8 +36,8 @@ class Audit:
 
     def summary(self) -> str:
         """One line for people."""
-        named = [c.name for c in self.checks if c.status in (Status.FAIL, Status.WARN)]
-        why = f" ({', '.join(named)})" if named else ""
+        named = [c.shown() for c in self.checks if c.status in (Status.FAIL, Status.WARN)]
+        why = f" ({'; '.join(named)})" if named else ""
         union = f"{100 * self.robust_accuracy:.1f} % withstand all of it (n={self.num_samples})"
         return f"audit {self.status}{why}; {union}"
 

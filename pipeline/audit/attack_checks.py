@@ -44,8 +44,13 @@ def steps(evidence: Evidence) -> Iterator[Check]:
         fail_at=0.05,
         error=math.sqrt((rate * (1 - rate) + 0.25 / len(many)) / len(many)),
         sentence=f"Robust accuracy is {100 * rate:.1f} % after 50 steps, "
-        f"{-100 * gaps[1]:+.1f} points after 10 and {-100 * gaps[0]:+.1f} after one.",
+        f"{_more(-gaps[1])} points after 10 and {_more(-gaps[0])} after one.",
     )
+
+
+def _more(share: float) -> str:
+    """A difference in points with its sign; zero has none of its own."""
+    return f"{round(100 * share, 1) + 0.0:+.1f}"
 
 
 def surrogates(evidence: Evidence) -> Iterator[Check]:

@@ -33,6 +33,13 @@ class Check:
     sentence: str
     """What was found, for a person."""
 
+    def shown(self) -> str:
+        """Name, number and limit, such as `losses 5.3 %, passes up to 3 %`."""
+        if self.value is None or self.pass_at is None or self.fail_at is None:
+            return self.name
+        limit = f"{'from' if self.pass_at > self.fail_at else 'up to'} {100 * self.pass_at:g} %"
+        return f"{self.name} {100 * self.value:.1f} %, passes {limit}"
+
 
 def judge(
     name: str,
@@ -45,7 +52,10 @@ def judge(
     error: float = 0.0,
     more_is_better: bool = False,
 ) -> Check:
-    """PASS, WARN or FAIL after one standard error in the network's favour."""
+    """PASS, WARN or FAIL after one standard error in the network's favour.
+
+    The sentence goes on with the limits where there are two; they are fractions, shown in percent.
+    """
     sign = -1.0 if more_is_better else 1.0
     allowed = sign * value - error
     status = Status.WARN
@@ -53,6 +63,12 @@ def judge(
         status = Status.PASS
     elif allowed > sign * fail_at + 1e-12:
         status = Status.FAIL
+    if pass_at != fail_at:
+        words = ("from", "below") if more_is_better else ("up to", "beyond")
+        favour = f", a standard error of {100 * error:.1f} points in its favour" if error else ""
+        sentence += (
+            f" Passes {words[0]} {100 * pass_at:g} %, fails {words[1]} {100 * fail_at:g} %{favour}."
+        )
     return Check(
         name=name,
         question=question,

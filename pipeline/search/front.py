@@ -1,6 +1,8 @@
 """Which trials no other trial beats in every objective."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+from pipeline.records import TrialRow
 
 
 def pareto_front(values: Sequence[Sequence[float]], directions: Sequence[str]) -> list[int]:
@@ -20,3 +22,15 @@ def pareto_front(values: Sequence[Sequence[float]], directions: Sequence[str]) -
         )
 
     return [index for index, point in enumerate(points) if not dominated(point)]
+
+
+def front_rows(rows: Iterable[TrialRow], directions: Mapping[str, str]) -> list[TrialRow]:
+    """The feasible trials that no other feasible one dominates; what was not judged is left out.
+
+    Args:
+        rows: Trials.
+        directions: `maximize` or `minimize`, by metric.
+    """
+    judged = [row for row in rows if row.feasible and directions.keys() <= row.metrics.keys()]
+    points = [[row.metrics[name] for name in directions] for row in judged]
+    return [judged[index] for index in pareto_front(points, list(directions.values()))]

@@ -1,5 +1,6 @@
 """Places short texts beside points so that they cover neither points nor each other."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,12 +46,19 @@ def place_labels(
                     zorder=6)  # fmt: skip
 
 
-def spread(values: Sequence[float], gap: float) -> list[float]:
-    """Move values apart, upwards, until neighbours are at least `gap` apart; order is kept."""
+def spread(values: Sequence[float], gap: float, top: float = math.inf) -> list[float]:
+    """Move values apart until neighbours are at least `gap` apart; order is kept.
+
+    They move upwards; those that would end above `top` are pushed down from there.
+    """
     placed = list(values)
     order = sorted(range(len(placed)), key=placed.__getitem__)
     for below, above in zip(order, order[1:], strict=False):
         placed[above] = max(placed[above], placed[below] + gap)
+    limit = top
+    for index in reversed(order):
+        placed[index] = min(placed[index], limit)
+        limit = placed[index] - gap
     return placed
 
 

@@ -158,10 +158,9 @@ def _baselines(ax: Any, trials: list[TrialResult], styles: dict[str, Look]) -> N
         ):
             ax.axhline(value, color=colour, ls=dashes, lw=1.1, zorder=1)
             lines.append((value, f"{trial.row.label}{suffix}", colour))
-    heights = spread([value for value, _, _ in lines], 0.052)
-    excess = max([*heights, 1.0]) - 1.0
+    heights = spread([value for value, _, _ in lines], 0.052, top=1.0)
     for (_, text, colour), height in zip(lines, heights, strict=True):
-        ax.text(1.01, height - excess, text, transform=ax.get_yaxis_transform(), color=colour,
+        ax.text(1.01, height, text, transform=ax.get_yaxis_transform(), color=colour,
                 va="center", fontsize=9)  # fmt: skip
 
 

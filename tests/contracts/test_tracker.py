@@ -176,6 +176,21 @@ def test_a_note_has_the_addresses_that_only_the_server_knows(told):
     )
 
 
+def test_what_a_person_wrote_over_the_note_stays(tmp_path, file):
+    tag = "mlflow.note.content"
+    for own in ("", "Do not cite: wrong epsilon."):
+        tracker, client = in_folder(tmp_path)
+        tell_the_story(tracker, file)
+        assert tracker.close() == []
+        experiment = client.get_experiment_by_name("s").experiment_id
+        (run,) = client.search_runs([experiment], "tags.kind = 'sweep'")
+        if own:
+            assert run.data.tags[tag] == own
+        else:
+            assert run.data.tags[tag].startswith("[Report]")
+            client.set_tag(run.info.run_id, tag, "Do not cite: wrong epsilon.")
+
+
 def test_data_are_inputs_that_say_what_they_were_used_for(told):
     _, _, runs, _ = told
     inputs = {name: run.inputs.dataset_inputs for name, run in runs.items()}
@@ -278,7 +293,8 @@ def everything(uri):
             curves[name] = [(point.step, point.value) for point in history]
         files = sorted(item.path for item in client.list_artifacts(run.info.run_id))
         data = sorted((used.dataset.name, used.tags[0].value) for used in run.inputs.dataset_inputs)
-        tags.pop("mlflow.note.content", "")  # has ids
+        for name in ("mlflow.note.content", "spikeproof.note_sha256"):  # has ids
+            tags.pop(name, "")
         found[run.info.run_name] = (run.info.status, run.data.params, tags, curves, files, data)
     for model in client.search_registered_models():
         found[model.name] = {

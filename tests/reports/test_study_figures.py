@@ -15,6 +15,7 @@ from reports.cost_table import cost_table
 from reports.costs import cost_frame
 from reports.evidence import Evidence
 from reports.plots import breakdown, cost, epsilon, hypervolume, members, widths
+from reports.plots.labels import spread
 from reports.plots.networks import compared, network_looks
 from reports.plots.style import Drawn, Omitted
 from reports.queries import load_study
@@ -342,3 +343,9 @@ def test_versions_of_an_attack_are_not_mixed(tmp_path):
     named = Evidence(read=evidence.read, suite=suite)
     assert {attack.attack_hash for attack in named.attacks} == {"h-clean", "one"}
     assert np.array_equal(named.attacks[1].broken, [False] * N)
+
+
+def test_labels_of_lines_move_apart_and_no_others_move():
+    assert spread([0.72, 0.99, 0.52, 0.99], 0.05, top=1.0) == pytest.approx([0.72, 0.95, 0.52, 1.0])
+    assert spread([0.0, 0.01, 0.5], 0.05) == pytest.approx([0.0, 0.05, 0.5])
+    assert spread([0.98, 0.99, 1.0], 0.05, top=1.0) == pytest.approx([0.9, 0.95, 1.0])
