@@ -5,12 +5,11 @@ database. The nodes are real raylets on this one machine with CPUs that are decl
 """
 
 import argparse
-from pathlib import Path
 
 import ray
 from ray.cluster_utils import Cluster
 
-from benchmarks.report import machine, markdown, number, publish
+from benchmarks.report import Cell, Table, add_outputs, publish
 from benchmarks.sweeps import Timeline, run_ledger_sweep
 
 AT_ONCE = 3
@@ -19,20 +18,20 @@ MARKS = 4
 """Lines of the table: so many equal parts of the run."""
 
 
-def lines(timeline: Timeline) -> list[list[object]]:
+def lines(timeline: Timeline) -> list[dict[str, Cell]]:
     """A line for each part of the run."""
     count = len(timeline.ended)
-    found: list[list[object]] = []
+    found: list[dict[str, Cell]] = []
     for part in range(MARKS):
         start, stop = count * part // MARKS, count * (part + 1) // MARKS
         found.append(
-            [
-                f"{start + 1} to {stop}",
-                number(timeline.seconds_per_trial(start, stop)),
-                number(timeline.ledger_per_trial(start, stop)),
-                number(timeline.cpu_per_trial(start, stop)),
-                f"{timeline.memory[stop - 1] / 2**20:.0f}",
-            ]
+            {
+                "trials": f"{start + 1} to {stop}",
+                "trial_s": timeline.seconds_per_trial(start, stop),
+                "ledger_s": timeline.ledger_per_trial(start, stop),
+                "driver_cpu_s": timeline.cpu_per_trial(start, stop),
+                "driver_mib": round(timeline.memory[stop - 1] / 2**20),
+            }
         )
     return found
 
@@ -46,7 +45,7 @@ def main() -> None:
     parser.add_argument("--cpus", type=int, default=5, help="declared by each")
     parser.add_argument("--sampler", default="tpe", help="of the search")
     parser.add_argument("--url", help="database of the study; SQLite in a new file by default")
-    parser.add_argument("--out", type=Path, help="file for the table")
+    add_outputs(parser)
     options = parser.parse_args()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     for number_of_nodes in range(1, options.raylets + 1):
@@ -67,8 +66,14 @@ def main() -> None:
         f"{options.seconds:g} s; sampler {options.sampler}; study in {database}; "
         f"driver at the start {timeline.memory_at_start / 2**20:.0f} MiB"
     )
-    headers = ["trials", "s a trial", "of it in the ledger", "driver's CPU s", "driver's MiB"]
-    publish(f"{machine()}; {note}\n\n{markdown(headers, lines(timeline))}", options.out)
+    columns = {
+        "trials": "trials",
+        "trial_s": "s a trial",
+        "ledger_s": "of it in the ledger",
+        "driver_cpu_s": "driver's CPU s",
+        "driver_mib": "driver's MiB",
+    }
+    publish(Table(columns=columns, rows=lines(timeline), note=note), options)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from benchmarks.networks import ours
-from benchmarks.report import machine, markdown, number, publish, spread
+from benchmarks.report import Cell, Table, add_outputs, publish
 from benchmarks.timing import alternating, ratio
 from pipeline.data.augmentation import AUGMENTATIONS
 from pipeline.training import build_strategy
@@ -66,10 +66,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="of torch on the CPU")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "tf32"], help="on CUDA")
-    parser.add_argument("--tiny", action="store_true", help="a smoke run of seconds")
-    parser.add_argument("--out", type=Path, help="a file for the table")
+    parser.add_argument("--quick", action="store_true", help="a tiny network, in seconds")
+    add_outputs(parser)
     arguments = parser.parse_args()
-    if arguments.tiny:
+    if arguments.quick:
         arguments.architecture, arguments.side, arguments.num_timesteps = "small", 8, 2
         arguments.batch_size, arguments.rounds = 8, 2
     torch.set_num_threads(arguments.threads)
@@ -80,23 +80,29 @@ def main() -> None:
         paper = next(csv.DictReader(file))
     candidates = {name: epoch(config, arguments, device) for name, config in METHODS.items()}
     seconds = alternating(candidates, arguments.rounds, device)
-    rows = [
-        [
-            name,
-            spread(times),
-            ratio(times, seconds["vanilla"]),
-            paper[name],
-            number(float(paper[name]) / float(paper["vanilla"])),
-        ]
+    rows: list[dict[str, Cell]] = [
+        {
+            "method": name,
+            "ours_s": times,
+            "over_vanilla": ratio(times, seconds["vanilla"]),
+            "paper_s": float(paper[name]),
+            "paper_over_vanilla": float(paper[name]) / float(paper["vanilla"]),
+        }
         for name, times in seconds.items()
     ]
-    headers = ["method", "ours, s", "ours / vanilla", "paper, s", "paper / vanilla"]
+    columns = {
+        "method": "method",
+        "ours_s": "ours, s",
+        "over_vanilla": "ours / vanilla",
+        "paper_s": "paper, s",
+        "paper_over_vanilla": "paper / vanilla",
+    }
     settings = (
         f"{arguments.architecture}, T={arguments.num_timesteps}, {arguments.batches} batch(es) of "
         f"{arguments.batch_size}, side {arguments.side}, {arguments.threads} thread(s), "
         f"{arguments.precision}; medians (smallest..largest) of {arguments.rounds} rounds"
     )
-    publish(f"{machine(device)}\n{settings}\n\n{markdown(headers, rows)}", arguments.out)
+    publish(Table(columns=columns, rows=rows, note=settings, device=device), arguments)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.networks import SpikingJellyNetwork
-from benchmarks.report import machine, markdown, number, publish
-from benchmarks.timing import clock
+from benchmarks.report import Cell, Table, add_outputs, publish
+from benchmarks.timing import clock, ratio
 from models import oracle
 from pipeline import checkpoints
 from pipeline.attacks import APGDConfig, FGSMConfig, PGDConfig, RFGSMConfig
@@ -111,8 +111,11 @@ def main() -> None:
     parser.add_argument("--block-size", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--quick", action="store_true", help="eight samples")
+    add_outputs(parser)
     options = parser.parse_args()
+    if options.quick:
+        options.num_samples = 8
     torch.set_num_threads(options.threads)
     stored = checkpoints.load(options.checkpoint)
     dataset = load_dataset(TRIAL.validate_python(stored.config).data)
@@ -162,26 +165,30 @@ def main() -> None:
         "all": "ours: every member on every sample",
         "peer": "torchattacks on SpikingJelly: every member on every sample",
     }
-    fastest = float(np.median(seconds["survivors"]))
-    rows = [
-        (
-            names[name],
-            number(float(np.median(seconds[name]))),
-            number(float(np.median(seconds[name])) / fastest),
-            f"{left[name].mean():.1%}",
-            int((left[name] != left["survivors"]).sum()),
-        )
+    rows: list[dict[str, Cell]] = [
+        {
+            "evaluation": names[name],
+            "cpu_s": seconds[name],
+            "over_survivors": ratio(seconds[name], seconds["survivors"]),
+            "robust": f"{left[name].mean():.1%}",
+            "differ": int((left[name] != left["survivors"]).sum()),
+        }
         for name in candidates
     ]
     config = stored.config["model"]
-    heads = ("evaluation", "CPU s", "ratio", "robust", "verdicts that differ")
-    publish(
+    columns = {
+        "evaluation": "evaluation",
+        "cpu_s": "CPU s",
+        "over_survivors": "ratio",
+        "robust": "robust",
+        "differ": "verdicts that differ",
+    }
+    note = (
         f"Suite {suite.name} ({len(jobs['all'].members) - 1} members), epsilon {epsilon:.4g}, "
         f"{config['architecture']}, T={config['num_timesteps']}, {dataset.note}; {count} test "
-        f"images, clean {left['clean']:.1%}; {options.threads} thread(s), "
-        f"{options.rounds} round(s)\n\n{machine()}\n\n{markdown(heads, rows)}",
-        options.out,
+        f"images, clean {left['clean']:.1%}; {options.threads} thread(s), {options.rounds} round(s)"
     )
+    publish(Table(columns=columns, rows=rows, note=note), options)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,13 @@ by the exact one. What is compared is the spikes of all layers, and the predicti
 """
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.exactness import attacked
-from benchmarks.report import machine, markdown, publish, spread
+from benchmarks.report import Cell, Table, add_outputs, publish
 from benchmarks.timing import alternating, ratio
 from models import InputSpec, ModelConfig, SpikingClassifier, build_model
 from models.exact import exact
@@ -47,9 +46,9 @@ def awake(architecture: Any, num_timesteps: int = 8) -> SpikingClassifier:
     return model.eval()
 
 
-def times(rounds: int, batch_size: int) -> str:
+def times(rounds: int, batch_size: int) -> Table:
     """A table of forward passes."""
-    rows = []
+    rows: list[dict[str, Cell]] = []
     images = torch.randint(0, 256, (batch_size, 3, 32, 32)).float() / 255
     for architecture in ("small", "wrn16_4", "vgg11"):
         model = awake(architecture)
@@ -62,25 +61,26 @@ def times(rounds: int, batch_size: int) -> str:
             )
         products = sum(line.num_products for line in judge.report) / len(judge.report)
         rows.append(
-            [
-                architecture,
-                *(spread([1000 * second for second in seconds[name]]) for name in seconds),
-                ratio(seconds["exact"], seconds["plain"]),
-                f"{products:.2f}",
-                f"{max(line.error for line in judge.report):.2e}",
-                f"{max(line.load for line in judge.report) / 2**24:.2f}",
-            ]
+            {
+                "network": architecture,
+                "plain_s": seconds["plain"],
+                "exact_s": seconds["exact"],
+                "over_plain": ratio(seconds["exact"], seconds["plain"]),
+                "products": products,
+                "error": f"{max(line.error for line in judge.report):.2e}",
+                "load": max(line.load for line in judge.report) / 2**24,
+            }
         )
-    headers = [
-        "network",
-        "plain, ms",
-        "exact, ms",
-        "exact / plain",
-        "products a layer",
-        "worst weight error",
-        "largest sum / 2**24",
-    ]
-    return markdown(headers, rows)
+    columns = {
+        "network": "network",
+        "plain_s": "plain, s",
+        "exact_s": "exact, s",
+        "over_plain": "exact / plain",
+        "products": "products a layer",
+        "error": "worst weight error",
+        "load": "largest sum / 2**24",
+    }
+    return Table(columns=columns, rows=rows)
 
 
 def trained(data: str, epochs: int) -> tuple[SpikingClassifier, Tensor, Tensor]:
@@ -126,12 +126,12 @@ def answer(model: nn.Module, images: Tensor, size: int) -> tuple[list[Tensor], T
     return joined, torch.cat(predicted)
 
 
-def agreement(data: str, epochs: int, epsilon: float) -> str:
+def agreement(data: str, epochs: int, epsilon: float) -> Table:
     """A table of differing spikes and predictions."""
     model, images, labels = trained(data, epochs)
     judge = exact(model)
     tried = attacked(model, images, labels, epsilon, 100)
-    rows = []
+    rows: list[dict[str, Cell]] = []
     for name, shown in (("clean", images), ("PGD10", (tried * 65535).round() / 65535)):
         reference = answer(judge, shown, 100)
         base = answer(model.to(memory_format=torch.channels_last), shown, 100)
@@ -145,29 +145,29 @@ def agreement(data: str, epochs: int, epsilon: float) -> str:
         for other, (spikes, predicted) in others.items():
             pairs = list(zip(spikes, base[0], strict=True))
             rows.append(
-                [
-                    name,
-                    other,
-                    sum(int((a != b).sum()) for a, b in pairs),
-                    sum(a.numel() for a in spikes),
-                    int((predicted != base[1]).sum()),
-                    int((predicted != reference[1]).sum()),
-                    f"{100 * float((predicted == labels).float().mean()):.1f}",
-                ]
+                {
+                    "images": name,
+                    "judge": other,
+                    "spikes_differ": sum(int((a != b).sum()) for a, b in pairs),
+                    "spikes": sum(a.numel() for a in spikes),
+                    "differ_from_plain": int((predicted != base[1]).sum()),
+                    "differ_from_exact": int((predicted != reference[1]).sum()),
+                    "right_percent": 100 * float((predicted == labels).float().mean()),
+                }
             )
-    headers = [
-        "images",
-        "judged by",
-        "spikes other than plain's",
-        "of",
-        "predictions other than plain's",
-        "other than exact's",
-        "right, %",
-    ]
-    return "`plain`: as built, batches of 100.\n\n" + markdown(headers, rows)
+    columns = {
+        "images": "images",
+        "judge": "judged by",
+        "spikes_differ": "spikes other than plain's",
+        "spikes": "of",
+        "differ_from_plain": "predictions other than plain's",
+        "differ_from_exact": "other than exact's",
+        "right_percent": "right, %",
+    }
+    return Table(columns=columns, rows=rows, note="`plain`: as built, batches of 100.")
 
 
-def integers(rounds: int) -> str:
+def integers(rounds: int) -> Table:
     """One convolution of VGG-11: float32, two exact digits, and three digits of 8 bits."""
     spikes = (torch.rand(64, 256, 8, 8) < 0.2).float().contiguous(memory_format=torch.channels_last)
     digits = torch.randint(-128, 128, (512, 256, 3, 3)).float()
@@ -197,12 +197,13 @@ def integers(rounds: int) -> str:
         rounds,
         torch.device("cpu"),
     )
-    rows = [
-        [name, spread([1000 * second for second in found]), ratio(found, seconds["float32, one"])]
+    rows: list[dict[str, Cell]] = [
+        {"products": name, "seconds": found, "over_one": ratio(found, seconds["float32, one"])}
         for name, found in seconds.items()
     ]
-    told = markdown(["products", "ms", "/ float32, one"], rows)
-    return f"{told}\n\nint8 and float32 sums are {'equal' if same else 'NOT equal'}"
+    columns = {"products": "products", "seconds": "s", "over_one": "/ float32, one"}
+    told = f"int8 and float32 sums are {'equal' if same else 'NOT equal'}"
+    return Table(columns=columns, rows=rows, below=told)
 
 
 def main() -> None:
@@ -215,7 +216,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--epsilon", type=float, default=8 / 255)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="a file for the table")
+    add_outputs(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.agreement:
@@ -224,7 +225,7 @@ def main() -> None:
         table = integers(options.rounds)
     else:
         table = times(options.rounds, options.batch_size)
-    publish(f"{machine()}\n\n{table}", options.out)
+    publish(table, options)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,12 @@ batch size. What the two find is judged by the network as it is, in batches of o
 
 import argparse
 import copy
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.report import machine, markdown, publish
+from benchmarks.report import Cell, Table, add_outputs, publish
 from models import GradientEstimator, InputSpec, ModelConfig, SpikingClassifier, build_model, oracle
 from models.dynamics import lif_step
 from models.encoding import direct
@@ -125,12 +124,12 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=500)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--epsilon", type=float, default=0.15, help="of the attack")
-    parser.add_argument("--out", type=Path, help="a file for the table")
+    add_outputs(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     model, images, labels = trained(arguments.epochs)
     images, labels = images[: arguments.samples], labels[: arguments.samples]
-    rows = []
+    rows: list[dict[str, Cell]] = []
     for name, estimator in ESTIMATORS.items():
         plain = PlainNetwork(model, plain_neurons=name == "own").eval()
         targets: list[Any] = [model, plain, plain]
@@ -142,27 +141,29 @@ def main() -> None:
         ]
         fast, slow, floor = verdicts
         rows.append(
-            [
-                name,
-                *(f"{100 * float(verdict.float().mean()):.1f}" for verdict in verdicts),
-                int((fast != slow).sum()),
-                int((floor != slow).sum()),
-            ]
+            {
+                "gradient": name,
+                "fast_percent": 100 * float(fast.float().mean()),
+                "definition_percent": 100 * float(slow.float().mean()),
+                "other_batch_percent": 100 * float(floor.float().mean()),
+                "differ": int((fast != slow).sum()),
+                "noise_floor": int((floor != slow).sum()),
+            }
         )
-    headers = [
-        "gradient",
-        "fast, %",
-        "definition, %",
-        "definition, other batch, %",
-        "verdicts that differ",
-        "noise floor",
-    ]
+    columns = {
+        "gradient": "gradient",
+        "fast_percent": "fast, %",
+        "definition_percent": "definition, %",
+        "other_batch_percent": "definition, other batch, %",
+        "differ": "verdicts that differ",
+        "noise_floor": "noise floor",
+    }
     clean = 100 * float(stands(model, images, labels).float().mean())
     settings = (
         f"small network, T=8, AT on digits, {arguments.epochs} epochs; {len(labels)} samples, "
         f"clean accuracy {clean:.1f} %; robust accuracy under PGD10, epsilon {arguments.epsilon:g}"
     )
-    publish(f"{machine()}\n{settings}\n\n{markdown(headers, rows)}", arguments.out)
+    publish(Table(columns=columns, rows=rows, note=settings), arguments)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Steps and epochs on a GPU, as tables: benchmarks/gpu.sh [--device cpu] [--tiny] [further options]
+# Steps and epochs on a GPU, as tables: benchmarks/gpu.sh [--device cpu] [--quick] [further options]
 # Options go to both benchmarks; PYTHON names another interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/.."

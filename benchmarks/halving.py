@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import machine, markdown, number, publish
+from benchmarks.report import Cell, Table, add_outputs, number, publish
 from pipeline.search.front import pareto_front
 from pipeline.sweep import main as sweep
 
@@ -74,9 +74,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
+    add_outputs(parser)
     options = parser.parse_args()
-    lines = []
+    lines: list[dict[str, Cell]] = []
     with tempfile.TemporaryDirectory() as folder:
         for name in ("full", "halving"):
             rows = run(Path(folder), name, options.trials, options.seed)
@@ -86,17 +86,24 @@ def main() -> None:
             training = sum(row["training_s"] for row in rows)
             evaluation = sum(row["evaluation_s"] for row in rows)
             lines.append(
-                (
-                    name,
-                    f"{len(complete)} of {len(rows)}",
-                    number(training),
-                    number(evaluation),
-                    number(hypervolume(points), 4),
-                    " ".join(sorted(complete[index]["label"] for index in front)),
-                )
+                {
+                    "search": name,
+                    "complete": f"{len(complete)} of {len(rows)}",
+                    "training_s": training,
+                    "evaluation_s": evaluation,
+                    "hypervolume": number(hypervolume(points), 4),
+                    "front": " ".join(sorted(complete[index]["label"] for index in front)),
+                }
             )
-    heads = ("search", "to their end", "training s", "evaluation s", "hypervolume", "front")
-    publish(f"{machine()}\n\n{markdown(heads, lines)}", options.out)
+    columns = {
+        "search": "search",
+        "complete": "to their end",
+        "training_s": "training s",
+        "evaluation_s": "evaluation s",
+        "hypervolume": "hypervolume",
+        "front": "front",
+    }
+    publish(Table(columns=columns, rows=lines), options)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.report import machine, markdown, number, publish
+from benchmarks.report import Cell, Table, add_outputs, publish
 from benchmarks.sweeps import resident, space_of
 from pipeline.adapters.optuna_ledger import OptunaLedger
 from pipeline.records import Outcome, Phase
@@ -48,11 +48,11 @@ def main() -> None:
     parser.add_argument("--marks", type=int, nargs="+", default=[100, 500, 1000, 2000])
     parser.add_argument("--samplers", nargs="+", default=["tpe"])
     parser.add_argument("--url", nargs="*", default=[], help="databases besides SQLite in a file")
-    parser.add_argument("--out", type=Path, help="file for the table")
+    add_outputs(parser)
     options = parser.parse_args()
     if min(options.marks) < WINDOW:
         parser.error(f"argument --marks: expected numbers from {WINDOW} on")
-    marks, rows = sorted(options.marks), []
+    marks, rows = sorted(options.marks), list[dict[str, Cell]]()
     for sampler in options.samplers:
         for url in [None, *options.url]:
             with tempfile.TemporaryDirectory(prefix="ledger-") as place:
@@ -62,9 +62,25 @@ def main() -> None:
                     marks, cost(database, sampler, marks, folder), strict=True
                 ):
                     kind = database.partition(":")[0].partition("+")[0]
-                    rows.append([kind, sampler, mark, number(wall), number(cpu), f"{memory:.0f}"])
-    headers = ["database", "sampler", "trials so far", "s a trial", "CPU s a trial", "MiB"]
-    publish(f"{machine()}\n\n{markdown(headers, rows)}", options.out)
+                    rows.append(
+                        {
+                            "database": kind,
+                            "sampler": sampler,
+                            "trials": mark,
+                            "trial_s": wall,
+                            "trial_cpu_s": cpu,
+                            "driver_mib": round(memory),
+                        }
+                    )
+    columns = {
+        "database": "database",
+        "sampler": "sampler",
+        "trials": "trials so far",
+        "trial_s": "s a trial",
+        "trial_cpu_s": "CPU s a trial",
+        "driver_mib": "MiB",
+    }
+    publish(Table(columns=columns, rows=rows), options)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
 """What every benchmark prints: the machine it ran on, medians with their spread, a table."""
 
+import argparse
+import json
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -62,8 +66,69 @@ def markdown(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
-def publish(text: str, out: Path | None) -> None:
-    """Print a benchmark's result; also write it to a file, where one is named."""
+Cell = str | int | float | list[float]
+"""A measured thing: of several measurements all of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """What a benchmark found, as text for people and as JSON for programs."""
+
+    columns: Mapping[str, str]
+    """Heading of each column, by the key that its cells have in a row."""
+    rows: Sequence[Mapping[str, Cell]]
+    """Times in the unit of the heading; a key that a row lacks leaves its cell empty."""
+    note: str = ""
+    """What was measured, and how often."""
+    device: torch.device | str = "cpu"
+    below: str = ""
+    """A line for people below the table."""
+
+    def text(self) -> str:
+        """Machine, note and table in Markdown."""
+        lines = [[_shown(row.get(key, "")) for key in self.columns] for row in self.rows]
+        parts = ["\n".join([machine(self.device), *([self.note] if self.note else [])])]
+        parts += [
+            markdown(list(self.columns.values()), lines),
+            *([self.below] if self.below else []),
+        ]
+        return "\n\n".join(parts)
+
+    def as_json(self) -> dict[str, Any]:
+        """The same rows; of several measurements the median, with `KEY_low` and `KEY_high`.
+
+        `n` is the number of measurements of a row, where it has any.
+        """
+        rows = [_flat(row) for row in self.rows]
+        return {"machine": machine(self.device), "note": self.note, "rows": rows}
+
+
+def _shown(cell: Cell) -> str:
+    if isinstance(cell, list):
+        return spread(cell)
+    return number(cell) if isinstance(cell, float) else str(cell)
+
+
+def _flat(row: Mapping[str, Cell]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, cell in row.items():
+        found[key] = statistics.median(cell) if isinstance(cell, list) else cell
+        if isinstance(cell, list):
+            found |= {f"{key}_low": min(cell), f"{key}_high": max(cell), "n": len(cell)}
+    return found
+
+
+def add_outputs(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the options that say where the table goes."""
+    parser.add_argument("--out", type=Path, metavar="FILE", help="for the table, too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="for the rows as JSON")
+
+
+def publish(table: Table, options: argparse.Namespace) -> None:
+    """Print the table, and write it to the files that the options name."""
+    text = table.text()
     print(text)
-    if out is not None:
-        out.write_text(text + "\n")
+    if options.out is not None:
+        options.out.write_text(f"{text}\n")
+    if options.json is not None:
+        options.json.write_text(f"{json.dumps(table.as_json(), indent=1)}\n")

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import ray
 
-from benchmarks.report import machine, markdown, publish, spread
+from benchmarks.report import Cell, Table, add_outputs, publish
+from benchmarks.timing import ratio
 from models import ModelConfig
 from pipeline import checkpoints
 from pipeline.adapters.parquet_store import ParquetStore
@@ -114,8 +115,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
     parser.add_argument("--samples", type=int, default=128, help="judged by each member")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each variant")
-    parser.add_argument("--out", type=Path, help="file for the table")
+    parser.add_argument("--quick", action="store_true", help="few samples, one run of each")
+    add_outputs(parser)
     options = parser.parse_args()
+    if options.quick:
+        options.samples, options.repeat = 32, 1
     spawn = multiprocessing.get_context("spawn")
     seconds: dict[tuple[str, int], list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="scaling-") as folder:
@@ -130,16 +134,28 @@ def main() -> None:
                     seconds.setdefault(("processes alone", workers), []).append(found)
     job = judged(checkpoint, options.samples, 1)
     count = len(job.tasks())
-    rows = []
+    rows: list[dict[str, Cell]] = []
     for name in ("spikeproof on Ray", "processes alone"):
         one, two = seconds[name, 1], seconds[name, 2]
-        ratios = [a / b for a, b in zip(one, two, strict=True)]
         for workers, runs in ((1, one), (2, two)):
-            rate = spread([count / run for run in runs])
-            rows.append([name, workers, spread(runs), rate, spread(ratios) if workers > 1 else 1])
-    headers = ["", "workers", "s", "blocks a second", "ratio to one worker"]
+            rows.append(
+                {
+                    "how": name,
+                    "workers": workers,
+                    "seconds": runs,
+                    "blocks_per_s": [count / run for run in runs],
+                    "over_one_worker": ratio(one, two) if workers > 1 else 1,
+                }
+            )
+    columns = {
+        "how": "",
+        "workers": "workers",
+        "seconds": "s",
+        "blocks_per_s": "blocks a second",
+        "over_one_worker": "ratio to one worker",
+    }
     note = f"{count} blocks of {BLOCK} samples, suite quick, {options.repeat} runs each, in turn"
-    publish(f"{machine()}; {note}\n\n{markdown(headers, rows)}", options.out)
+    publish(Table(columns=columns, rows=rows, note=note), options)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,10 @@ import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import ray
 
-from benchmarks.report import machine, markdown, publish, spread
+from benchmarks.report import Cell, Table, add_outputs, publish
 from benchmarks.sweeps import Timeline, run_ledger_sweep, run_plain_tune
 
 Variant = Callable[[int, float], Timeline]
@@ -46,7 +45,7 @@ def alone(variant: str, num_trials: int, seconds: float, slots: int) -> Timeline
         return pool.submit(measured, variant, num_trials, seconds, slots).result()
 
 
-def row(name: str, runs: list[Timeline], seconds: float, slots: int) -> list[object]:
+def row(name: str, runs: list[Timeline], seconds: float, slots: int) -> dict[str, Cell]:
     """A line of the table: of all runs of one variant."""
     ideal = seconds / slots
     count = len(runs[0].ended)
@@ -56,8 +55,30 @@ def row(name: str, runs: list[Timeline], seconds: float, slots: int) -> list[obj
     last = [run.seconds_per_trial(count - window) - ideal for run in runs]
     first_cpu = [run.cpu_per_trial(0, window) for run in runs]
     last_cpu = [run.cpu_per_trial(count - window, count) for run in runs]
-    columns = (beyond, first, last, first_cpu, last_cpu)
-    return [name, count, f"{seconds:g}", len(runs), *(spread(values) for values in columns)]
+    return {
+        "sweep": name,
+        "trials": count,
+        "trial_s": seconds,
+        "runs": len(runs),
+        "beyond_s": beyond,
+        "first_s": first,
+        "last_s": last,
+        "first_cpu_s": first_cpu,
+        "last_cpu_s": last_cpu,
+    }
+
+
+COLUMNS = {
+    "sweep": "sweep",
+    "trials": "trials",
+    "trial_s": "s a trial",
+    "runs": "runs",
+    "beyond_s": "s beyond the ideal, a trial",
+    "first_s": "first trials",
+    "last_s": "last trials",
+    "first_cpu_s": "driver's CPU s, first",
+    "last_cpu_s": "last",
+}
 
 
 def main() -> None:
@@ -70,9 +91,12 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=1, help="runs of each variant")
     parser.add_argument("--slots", type=int, default=2, help="trials at the same time")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
-    parser.add_argument("--out", type=Path, help="file for the table")
+    parser.add_argument("--quick", action="store_true", help="ten trials a run, that do not wait")
+    add_outputs(parser)
     options = parser.parse_args()
-    rows = []
+    if options.quick:
+        options.trials, options.seconds = [10], [0.0]
+    rows: list[dict[str, Cell]] = []
     for num_trials in options.trials:
         for seconds in options.seconds:
             runs: dict[str, list[Timeline]] = {name: [] for name in options.variants}
@@ -80,13 +104,8 @@ def main() -> None:
                 for name in options.variants:
                     runs[name].append(alone(name, num_trials, seconds, options.slots))
             rows += [row(name, found, seconds, options.slots) for name, found in runs.items()]
-    headers = [
-        "sweep", "trials", "s a trial", "runs", "s beyond the ideal, a trial",
-        "first trials", "last trials", "driver's CPU s, first", "last",
-    ]  # fmt: skip
     note = f"{options.slots} slots; first and last: {WINDOW} trials each, or a half"
-    text = f"{machine()}; {note}\n\n{markdown(headers, rows)}"
-    publish(text, options.out)
+    publish(Table(columns=COLUMNS, rows=rows, note=note), options)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,15 @@ share of a dense network's speed; it can pass 100 %, as the limit computes its h
 
 import argparse
 import functools
+import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.networks import networks
-from benchmarks.report import machine, markdown, publish, spread
+from benchmarks.report import Cell, Table, add_outputs, publish
 from benchmarks.timing import alternating, ratio
 from models import GradientEstimator, oracle
 from models.neurons import compile_neurons
@@ -69,7 +69,7 @@ def step(name: str, model: nn.Module, images: Tensor, labels: Tensor) -> Callabl
 
 def measure(
     architecture: str, arguments: argparse.Namespace, device: torch.device
-) -> list[list[str]]:
+) -> list[dict[str, Cell]]:
     """The table's rows of one architecture."""
     found = networks(architecture, arguments.num_timesteps, arguments.side, device)
     if arguments.compile:
@@ -78,37 +78,39 @@ def measure(
     shape = (arguments.batch_size, 3, arguments.side, arguments.side)
     images = torch.rand(shape, generator=generator).to(device)
     labels = torch.randint(10, shape[:1], generator=generator).to(device)
-    rows = []
+    rows: list[dict[str, Cell]] = []
     vanilla: list[float] | None = None
     for name in arguments.steps:
         candidates = {key: step(name, model, images, labels) for key, model in found.items()}
         seconds = alternating(candidates, arguments.rounds, device)
         ours, theirs, limit = (seconds[key] for key in ("ours", "spikingjelly", "relu"))
         vanilla = ours if name == "vanilla" else vanilla
-        rows.append(
-            [
-                architecture,
-                name,
-                *(spread([1000 * s for s in times]) for times in (ours, theirs, limit)),
-                ratio(theirs, ours),
-                ratio(limit, ours),
-                ratio(ours, vanilla) if vanilla and name in TRAINING else "",
-            ]
-        )
-        print(markdown(HEADERS, rows[-1:]), flush=True)
+        row: dict[str, Cell] = {
+            "network": architecture,
+            "task": name,
+            "ours_s": ours,
+            "spikingjelly_s": theirs,
+            "limit_s": limit,
+            "over_spikingjelly": ratio(theirs, ours),
+            "share_of_limit": ratio(limit, ours),
+        }
+        if vanilla and name in TRAINING:
+            row["over_vanilla"] = ratio(ours, vanilla)
+        rows.append(row)
+        print(f"{architecture} {name}: {len(ours)} rounds", file=sys.stderr, flush=True)
     return rows
 
 
-HEADERS = [
-    "network",
-    "step",
-    "ours, ms",
-    "SpikingJelly, ms",
-    "ReLU limit, ms",
-    "SpikingJelly / ours",
-    "limit / ours",
-    "ours / vanilla",
-]
+COLUMNS = {
+    "network": "network",
+    "task": "step",
+    "ours_s": "ours, s",
+    "spikingjelly_s": "SpikingJelly, s",
+    "limit_s": "ReLU limit, s",
+    "over_spikingjelly": "SpikingJelly / ours",
+    "share_of_limit": "limit / ours",
+    "over_vanilla": "ours / vanilla",
+}
 
 
 def main() -> None:
@@ -124,10 +126,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of torch on the CPU")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "tf32"], help="on CUDA")
     parser.add_argument("--compile", action="store_true", help="our neurons, as long trainings do")
-    parser.add_argument("--tiny", action="store_true", help="a smoke run of seconds")
-    parser.add_argument("--out", type=Path, help="a file for the table")
+    parser.add_argument("--quick", action="store_true", help="tiny networks, in seconds")
+    add_outputs(parser)
     arguments = parser.parse_args()
-    if arguments.tiny:
+    if arguments.quick:
         arguments.architectures, arguments.side, arguments.num_timesteps = ["small"], 8, 2
         arguments.rounds = 2
     torch.set_num_threads(arguments.threads)
@@ -141,7 +143,7 @@ def main() -> None:
         f"neurons {'compiled' if arguments.compile else 'eager'}; medians (smallest..largest) of "
         f"{arguments.rounds} rounds"
     )
-    publish(f"{machine(device)}\n{settings}\n\n{markdown(HEADERS, rows)}", arguments.out)
+    publish(Table(columns=COLUMNS, rows=rows, note=settings, device=device), arguments)
 
 
 if __name__ == "__main__":

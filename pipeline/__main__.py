@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from pipeline.command_line import add_version, completing, parse, printable
+from pipeline.command_line import add_version, completing, parse, printable, this_python
 from pipeline.files import modified_ns
 
 COMMANDS = {
@@ -53,12 +53,13 @@ def parser() -> argparse.ArgumentParser:
 
 def next_step(store: Path) -> list[str]:
     """What to type now, given what a store holds: indented lines."""
+    python = this_python()
     begun = sorted((store / "sweeps").glob("*/sweep.json"), key=modified_ns)
     if not begun:
         return [
-            f"  python -m pipeline.sweep --space {FIRST}",
+            f"  {python} -m pipeline.sweep --space {FIRST}",
             "      trains and attacks ten small networks, in minutes and without a GPU",
-            "  python -m pipeline.doctor",
+            f"  {python} -m pipeline.doctor",
             "      if something is in the way",
         ]
     name = printable(begun[-1].parent.name)
@@ -67,14 +68,14 @@ def next_step(store: Path) -> list[str]:
         return [
             "  the command that began it, with --resume",
             f"      goes on with the sweep '{name}', which has no report yet",
-            f"  python -m reports.build --sweep {name}",
+            f"  {python} -m reports.build --sweep {name}",
             "      reports what it has so far",
         ]
     return [
         f"  open {page} in a browser",
         f"      what the sweep '{name}' found",
-        f"  python -m reports.export --sweep {name} --out exported --network",
-        "      takes its best network along, for PyTorch alone",
+        f"  {python} -m reports.export --sweep {name} --out exported --network",
+        "      takes its chosen network along, for PyTorch alone",
     ]
 
 

@@ -5,10 +5,12 @@ nothing that takes long: what does is imported where a command begins its work.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +75,32 @@ OVERRIDES: dict[str, Any] = {
     "help": "change a setting of the space, such as training.epochs=5; repeatable",
 }
 """Of the argument `--set`."""
+VENV_PYTHON = Path(".venv/bin/python")
+"""Of the environment that `make` sets up."""
+NEEDED = {
+    "matplotlib", "mlflow", "numpy", "optuna", "pandas", "pyarrow", "pydantic", "ray", "rich",
+    "safetensors", "scipy", "sklearn", "torch", "torchvision", "yaml",
+}  # fmt: skip
+"""What a Python without that environment may lack."""
 DEVICE: dict[str, Any] = {
     "choices": ["auto", "cpu", "cuda"],
     "default": "auto",
     "help": "where to compute; auto is a GPU where there is one",
 }
 """Of the argument `--device`."""
+
+
+def this_python() -> str:
+    """The interpreter to write into a command: from the working directory, where it lies below.
+
+    Where this one lacks the project's environment and there is one, it is that one's.
+    """
+    path = Path(sys.executable)
+    if find_spec("torch") is None and VENV_PYTHON.exists():
+        path = VENV_PYTHON
+    with contextlib.suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
 
 
 def completing() -> bool:
@@ -109,6 +131,15 @@ def run_command(main: Callable[[], int]) -> int:
         return main()
     except ConfigError as error:
         sys.stderr.write(printable(f"{error}\n"))
+        return 2
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name not in NEEDED:
+            raise
+        sys.stderr.write(
+            f"{sys.executable} has no {name}: write {VENV_PYTHON} for python, which make sets up, "
+            "or install the project with `python -m pip install .`\n"
+        )
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")

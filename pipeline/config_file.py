@@ -213,9 +213,9 @@ def _nearest(path: Path) -> str:
         names = sorted(item.name for item in folder.iterdir() if item.suffix in (".yaml", ".yml"))
     except OSError:
         return f"nor is there a folder {folder}; check the path"
-    near = difflib.get_close_matches(path.name, names, n=1)
-    if near:
-        return f"did you mean {folder / near[0]}?"
+    stems = {Path(name).stem: name for name in names}
+    if near := difflib.get_close_matches(path.stem, stems, n=1):
+        return f"did you mean {folder / stems[near[0]]}?"
     return f"{folder} holds {', '.join(names[:10]) if names else 'no .yaml file'}"
 
 

@@ -82,7 +82,13 @@ class Progress:
                 table.add_column(printable(title), overflow="fold")
             for row in rows[1:]:
                 table.add_row(*(Text(printable(cell)) for cell in row))
-            self.console.print(table, soft_wrap=False)
+            if self.console.is_terminal:
+                self.console.print(table, soft_wrap=False)
+                return
+            with self.console.capture() as drawn:
+                self.console.print(table, soft_wrap=False)
+            for line in drawn.get().splitlines():  # a file needs no blanks up to the last column
+                self.console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
 
     def detail(self, text: str) -> None:
         """Write to the log alone."""

@@ -76,8 +76,8 @@ class _Progress:
     done: Callable[[EvaluationJob, float, str], None]
     missing: int = 0
     """Chains that are not finished."""
-    started: float | None = None
-    """When its first task was handed out."""
+    seconds: float = 0.0
+    """Of workers, for the blocks that were not there."""
     failure: str = ""
 
 
@@ -113,7 +113,8 @@ class Evaluator:
     """Runs jobs through an executor in a thread of its own; training goes on meanwhile.
 
     Blocks already in the store are not computed again. `done` is called in that thread, once a
-    job, with the seconds it took and the first failure's text (empty if all blocks are there).
+    job, with the seconds that workers took and the first failure's text (empty if all blocks are
+    there).
     """
 
     def __init__(
@@ -189,8 +190,6 @@ class Evaluator:
                 if progress.failure:
                     progress.missing -= 1
                     continue
-                if progress.started is None:
-                    progress.started = time.perf_counter()
                 task = chain.task()
                 self._in_flight[task.key] = chain
                 self._executor.submit(task)
@@ -205,6 +204,7 @@ class Evaluator:
                 chain.progress.failure = chain.progress.failure or finished.failure
                 chain.progress.missing -= 1
                 continue
+            chain.progress.seconds += finished.seconds
             self._store.put(finished.task.key, finished.block)
             self._computed(finished)
             chain.skip_stored(self._store)
@@ -218,8 +218,7 @@ class Evaluator:
         with self._lock:
             finished = [progress for progress in self._progress if not progress.missing]
         for progress in finished:
-            seconds = time.perf_counter() - (progress.started or time.perf_counter())
-            progress.done(progress.job, seconds, progress.failure)
+            progress.done(progress.job, progress.seconds, progress.failure)
             # Only now is the job off the backlog: whoever waits for 0 finds it told.
             with self._lock:
                 self._progress.remove(progress)

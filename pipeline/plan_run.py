@@ -163,8 +163,8 @@ def _verdict(found: Sequence[SpacePlan], budget: float) -> str:
         would = f"{fitting} of {searched} searched trials would fit"
         return f"{text}; {would}: add --trim, or write --trials {fitting}"
     alone = "the baselines and one searched trial" if searched else "the baselines"
-    hours = f"{plan.hours(min(searched, 1)):.2g} hours"
-    return f"{text}; {alone} take about {hours}: write more, or run less"
+    hours = f"{plan.hours(min(searched, 1)):.2g} {plan.unit}-hours"
+    return f"{text}; {alone} take about {hours}: allow as much, or run less"
 
 
 def _sum(found: Sequence[SpacePlan]) -> str:
@@ -193,7 +193,7 @@ def _facts(plan: SpacePlan) -> Iterator[str]:
         f"{searched if space.search.strategies else ''}{seeds}"
     )
     if plan.complete:
-        yield "complete    nothing is left to run"
+        yield "complete    nothing is left to run; to plan it anew, name another --store or --name"
     elif trained := plan.planner.num_trained(num_searched(space)):
         yield f"stored      {trained} networks are trained; only what is left is counted below"
 

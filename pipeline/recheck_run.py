@@ -87,7 +87,10 @@ def _recheck(store: StorePath, fingerprint: str, request: Request, *, keep: bool
         if not (verdicts or evidence or damaged):
             continue
         if others:
-            console.line(f"{others} files of {split} verdicts have a plain judge: not covered")
+            console.line(
+                f"{others} files of {split} verdicts have a plain judge, as those of an audit: not "
+                "covered, and no part of the reported number"
+            )
         claim = Claim(fingerprint=fingerprint, split=split, checkpoint_sha256=digest)
         samples = {"test": dataset.test, "validation": dataset.validation}[split]
         found = recheck(judge, samples, verdicts, evidence, claim, domain_of(dataset))

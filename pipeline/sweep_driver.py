@@ -1,6 +1,7 @@
 """What a sweep's driver does: train, evaluate, tell, report, audit; and mend what was lost."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -344,7 +345,7 @@ class Driver:
         }
         suite = self.reporting.suite.name
         self.meter.begin(REPORT, len(rows))
-        self._say(f"the search is over; {len(rows)} networks under suite '{suite}' on test")
+        self._say(f"the search is over; {self._who(rows)} under suite '{suite}' on test")
 
         def done(job: EvaluationJob, _seconds: float, failure: str) -> None:
             if failure:
@@ -361,6 +362,15 @@ class Driver:
             self.evaluator.submit(job, done)
         self.evaluator.wait()
 
+    def _who(self, rows: Mapping[str, TrialRow]) -> str:
+        """Which networks are reported on: `5 networks (2 baselines, 3 on the search's front)`."""
+        roles = Counter(row.role for row in rows.values())
+        searched = "of the search" if self.space.report.trials == "all" else "on the search's front"
+        baselines = "baseline" if roles["baseline"] == 1 else "baselines"
+        named = {"baseline": baselines, "searched": searched, "replicate": "with other seeds"}
+        parts = [f"{roles[role]} {name}" for role, name in named.items() if roles[role]]
+        return f"{len(rows)} networks ({', '.join(parts)})"
+
     def _audit(self) -> None:
         """Ask of every reported network on the front, and of the baselines, whether to believe."""
         if self.audit is None:
@@ -369,7 +379,10 @@ class Driver:
         sources = [row for row in rows.values() if row.role == "baseline"]
         count = self.audit.num_samples
         self.meter.begin(AUDIT, len(rows))
-        self._say(f"trust audit of {len(rows)} networks on {count} test images")
+        self._say(
+            f"trust audit of {len(rows)} networks, on {count} of the test images: can the numbers "
+            "be believed?"
+        )
 
         def done(job: EvaluationJob, _seconds: float, failure: str) -> None:
             if failure:

@@ -4,7 +4,6 @@ import contextlib
 import os
 import shlex
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from pipeline.adapters.ray_session import (
     worker_logs,
 )
 from pipeline.adapters.study_database import STUDY_URI, study_database
+from pipeline.command_line import this_python
 from pipeline.config import SpaceConfig, input_spec
 from pipeline.console import Progress
 from pipeline.data import EVENT_DATASETS, Dataset
@@ -43,7 +43,7 @@ from pipeline.sweep_files import SweepFiles
 from pipeline.sweep_view import SweepView
 from pipeline.worker import choose_device
 from reports.build_run import build_report
-from reports.ending import caption, front_table, next_step, sentences
+from reports.ending import caption, front_table, next_steps, sentences
 from reports.study import Study
 
 
@@ -206,14 +206,16 @@ def _end(
     folder = local_folder(driver.store)
     place = "" if folder == Path("runs") else f" STORE={shlex.quote(str(folder))}"
     serve = "" if os.environ.get("MLFLOW_TRACKING_URI") else f"make ui{place}, then "
-    why, command = next_step(study, again)
+    steps = next_steps(study, again)
     if driver.unfinished:
-        why, command = "do what could not be done", shlex.join(again)
+        steps = [("do what could not be done", shlex.join(again))]
     console.note("")
     console.note(f"MLflow  {serve}{mlflow}")
     console.note(f"logs    {_logs(driver.files)}")
-    console.note(f"next    {why}:")
-    console.note(f"        {command}")
+    for number, (why, command) in enumerate(steps):
+        console.note(f"{'then' if number else 'next'}    {why}:")
+        console.note(f"        {command}")
+    console.note("report  open this page in a browser:")
 
 
 def _logs(files: SweepFiles) -> str:
@@ -282,7 +284,7 @@ def _resume_command(
     address: str | None,
 ) -> list[str]:
     """The command line that continues this sweep, with this very Python."""
-    parts = [_this_python(), "-m", "pipeline.sweep", "--space", str(space_file)]
+    parts = [this_python(), "-m", "pipeline.sweep", "--space", str(space_file)]
     if store != Path("runs"):
         parts += ["--store", str(store)]
     if name != space.sweep_name:
@@ -292,9 +294,3 @@ def _resume_command(
     for item in overrides:
         parts += ["--set", item]
     return [*parts, "--resume"]
-
-
-def _this_python() -> str:
-    """The interpreter, from the working directory where it lies below that."""
-    path = Path(sys.executable)
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

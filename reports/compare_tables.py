@@ -138,7 +138,7 @@ def _pair(pair: Pair) -> tuple[Cell, ...]:
 
 def _difference(value: float, low: float, high: float) -> Cell:
     bounds = f"{signed_points(low)} to {signed_points(high)}"
-    return Cell(text=signed_points(value), sort=value, note=bounds)
+    return Cell(text=signed_points(value), sort=100 * value, note=bounds)
 
 
 def _accuracy(accuracy: Accuracy | None, *, stale: bool = False) -> tuple[Cell, Cell]:

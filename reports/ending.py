@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
+from pipeline.records import SplitName
 from reports.headline import headline
 from reports.statistics import compare, holm
 from reports.study import Study, TrialResult, outcomes
@@ -23,14 +24,15 @@ def caption(study: Study) -> str:
     """What the table's numbers are."""
     split = study.reporting_split
     judged = [robust.total for trial in study.trials if (robust := trial.robust(split))]
-    return f"accuracies in % on {max(judged, default=0)} {split} images, with 95 % intervals"
+    count = max(judged, default=0)
+    return (
+        f"accuracies in % on {count} {split} images, with 95 % intervals; front: of all networks, "
+        f"on {SplitName.VALIDATION} images"
+    )
 
 
 def front_table(study: Study) -> list[tuple[str, ...]]:
-    """What was reported on, the most robust first, below a row of titles; `caption` says more.
-
-    The front is that of all trials, baselines included, on validation images.
-    """
+    """What was reported on, the most robust first, below a row of titles; `caption` says more."""
     split = study.reporting_split
     judged = [t for t in study.trials if t.point(split) and not t.row.replicate_of]
     judged.sort(key=lambda trial: trial.point(split) or (0, 0), reverse=True)
@@ -57,7 +59,7 @@ def _row(study: Study, trial: TrialResult) -> tuple[str, ...]:
     if trial is study.knee:
         marks.append("best trade-off")
     if trial in study.front:
-        marks.append("on the front")
+        marks.append("front")
     return (
         trial.row.label,
         short_method(trial.row.method),
@@ -97,8 +99,8 @@ def _listed(names: list[str]) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def next_step(study: Study, again: Sequence[str]) -> tuple[str, str]:
-    """What a careful reader would do next, and the command that does it.
+def next_steps(study: Study, again: Sequence[str]) -> list[tuple[str, str]]:
+    """What a careful reader would do next, each with the command that does it.
 
     Args:
         study: Finished.
@@ -107,15 +109,18 @@ def next_step(study: Study, again: Sequence[str]) -> tuple[str, str]:
     best = study.best
     if best is None:
         place = shlex.quote(study.place)
-        return "see why nothing was chosen", f"python -m reports.build --store {place}"
-    level = any(not comparison.distinguishable for comparison in study.comparisons)
-    if int(study.facts.get("seeds") or 1) < 2 and level:
-        command = [*again[:-1], "--set", f"seeds={SEEDS}", again[-1]]
-        why = f"train what is reported with {SEEDS} seeds: one says little of a small difference"
-        return why, shlex.join(command)
+        return [("see why nothing was chosen", f"{again[0]} -m reports.build --store {place}")]
     checkpoint = f"{study.place}/trials/{best.row.fingerprint}/checkpoint.safetensors"
     parts = [again[0], "-m", "pipeline.evaluate", "--checkpoint", checkpoint, "--suite", "strong"]
     parts += ["--num-samples", str(SAMPLES)]
     parts += ["--epsilon", f"{study.facts['epsilon']:g}"] if study.facts.get("epsilon") else []
     parts += [] if study.place == "runs" else ["--store", study.place]
-    return f"attack {best.row.label} with all that is known", shlex.join(parts)
+    doubts = best.audit.named("WARN") if best.audit else []
+    told = f", as its audit warns of {' and '.join(doubts)}" if doubts else ""
+    steps = [(f"attack {best.row.label} with all that is known{told}", shlex.join(parts))]
+    level = any(not comparison.distinguishable for comparison in study.comparisons)
+    if int(study.facts.get("seeds") or 1) < 2 and level:
+        command = [*again[:-1], "--set", f"seeds={SEEDS}", again[-1]]
+        why = f"train what is reported with {SEEDS} seeds: one says little of a small difference"
+        steps.insert(0, (why, shlex.join(command)))
+    return steps

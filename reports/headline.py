@@ -5,6 +5,7 @@ from reports.front_notes import uncertain_front
 from reports.parameters import Parameter, is_number, number, value_of
 from reports.provenance import mark, study_notes
 from reports.spread import Spread, spread
+from reports.statistics import Comparison
 from reports.study import BaselineComparison, Study, TrialResult
 from reports.unions import CLEAN
 from reports.wording import (
@@ -92,8 +93,8 @@ def _best(study: Study) -> list[str]:
     clean, robust = _accuracies(best, split)
     origin = "chosen on validation images alone" if split == SplitName.TEST else "the best found"
     opening = (
-        f"{chosen}, {origin}, keeps {clean} on clean {split} images and withstands the attacks "
-        f"on {robust}."
+        f"{chosen}, {origin}, classifies {clean} of the clean {split} images correctly and "
+        f"{robust} of the attacked ones."
     )
     return [opening, *_against_baselines(study)]
 
@@ -130,9 +131,10 @@ def _against_baselines(study: Study) -> list[str]:
     level = [c for c in study.comparisons if not c.distinguishable]
     strongest = min(study.comparisons, key=lambda c: c.robust.difference)
     cost = _clean_cost(strongest)
+    price = _price(study, strongest)
     if worse:
         rival = f"Nothing that the search tried beats the baselines: {_rival(strongest)}"
-        return [f"{rival}, {_gap(strongest)} more. {cost}"]
+        return [f"{rival}, {_gap(strongest)} more. {cost}", *price]
     if level:
         nearest = min(level, key=lambda c: c.robust.difference)
         names = " and ".join(_called(c.baseline) for c in level)
@@ -140,14 +142,34 @@ def _against_baselines(study: Study) -> list[str]:
         return [
             f"In robust accuracy it is not distinguishable from {names}: {_rival(nearest)}, a "
             f"difference of {_signed_gap(nearest)}. {cost}"
-            + (f" It does withstand more than {rest}." if rest else "")
+            + (f" It does withstand more than {rest}." if rest and not price else ""),
+            *price,
         ]
     if len(better) == 1:
         return [f"That is {_gap(strongest)} more than {_called(strongest.baseline)}. {cost}"]
     return [
         f"That is more than any of the {len(better)} baselines: {_rival(strongest)}, "
-        f"{_gap(strongest)} less, and is the strongest of them. {cost}"
+        f"{_gap(strongest)} less, and is the strongest of them. {cost}",
+        *price,
     ]
+
+
+def _price(study: Study, told: BaselineComparison) -> list[str]:
+    """What the chosen setting gains and costs against no defence, unless that was told already."""
+    found = [c for c in study.comparisons if c.baseline.row.method == "vanilla" and c is not told]
+    if not found:
+        return []
+    robust, clean = found[0].robust, found[0].clean
+    noise = ", which may be chance" if clean.p_value >= 0.05 else ""
+    return [
+        f"Against no defence it changes robust accuracy by {_signed(robust)}, and clean "
+        f"accuracy by {_signed(clean)}{noise}."
+    ]
+
+
+def _signed(found: Comparison) -> str:
+    low, high = signed_points(found.low), signed_points(found.high)
+    return f"{signed_points(found.difference)} points ({low} to {high})"
 
 
 def _rival(comparison: BaselineComparison) -> str:
@@ -168,9 +190,8 @@ def _gap(comparison: BaselineComparison) -> str:
 
 def _signed_gap(comparison: BaselineComparison) -> str:
     """The chosen setting's robust accuracy less the baseline's, as the table has it."""
-    robust, p = comparison.robust, p_value(comparison.adjusted_p)
-    low, high = signed_points(robust.low), signed_points(robust.high)
-    return f"{signed_points(robust.difference)} points ({low} to {high}; McNemar {p})"
+    gap, p = _signed(comparison.robust).removesuffix(")"), p_value(comparison.adjusted_p)
+    return f"{gap}; McNemar {p})"
 
 
 def _clean_cost(comparison: BaselineComparison) -> str:

@@ -99,7 +99,7 @@ def comparison_table(study: Study) -> Table:
 
 
 def gradient_table(study: Study) -> Table:
-    """Gradient measurements of baselines and front beside what Theorem 4.3 states."""
+    """Gradient measurements of what is notable beside what Theorem 4.3 states."""
     rows = []
     for trial in notable(study):
         stats = trial.gradients
@@ -124,7 +124,7 @@ def gradient_table(study: Study) -> Table:
     )
     return Table(
         name="gradients",
-        title="Gradients and vulnerability of baselines and front",
+        title="Gradients and vulnerability of baselines, front and best setting",
         heads=heads,
         rows=tuple(rows),
         numeric=frozenset(range(1, len(heads))),
@@ -236,7 +236,7 @@ def _comparison_row(comparison: BaselineComparison) -> tuple[Cell, ...]:
 
 def _difference(value: float, low: float, high: float) -> Cell:
     bounds = f"{signed_points(low)} to {signed_points(high)}"
-    return Cell(text=signed_points(value), sort=value, note=bounds)
+    return Cell(text=signed_points(value), sort=100 * value, note=bounds)
 
 
 def _gaps(trial: TrialResult, split: str) -> tuple[str, ...]:

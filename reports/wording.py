@@ -68,7 +68,7 @@ def duration(seconds: Any) -> str:
     if value < 90:
         return f"{value:.0f}{NBSP}s"
     if value < 5400:
-        return f"{value / 60:.0f}{NBSP}min"
+        return f"{value / 60:.{int(value < 600)}f}{NBSP}min"
     return f"{value / 3600:.1f}{NBSP}h"
 
 

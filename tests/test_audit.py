@@ -535,8 +535,13 @@ def test_a_number_is_judged(value: float, error: float, more: bool, status: Stat
     assert check.status is status
     assert (check.value, check.pass_at, check.fail_at) == (value, low, high)
     limits = "from 20 %, fails below 10 %" if more else "up to 10 %, fails beyond 20 %"
-    assert check.sentence.startswith(f"s Passes {limits}")
-    assert check.shown() == f"n {100 * value:.1f} %, passes {limits.partition(',')[0]}"
+    counted = value + error if more else value - error
+    told = (
+        f" What counts is {100 * counted:.1f} %, {'plus' if more else 'less'} one standard error."
+    )
+    assert check.counted == counted
+    assert check.sentence == f"s{told if error else ''} Passes {limits}."
+    assert check.shown() == f"n: {100 * counted:.1f} %, passes {limits.partition(',')[0]}"
 
 
 def result(*statuses: Status) -> Audit:
@@ -565,10 +570,10 @@ def test_the_worst_check_is_the_audits_word(statuses: tuple[Status, ...], worst:
 
 def test_the_summary_names_what_is_wrong() -> None:
     assert result(FAIL, WARN).summary() == (
-        "audit FAIL (random search 10.0 %, passes up to 1 %; random noise 3.0 %, passes up to "
-        "0.5 %); 40.0 % withstand all of it (n=100)"
+        "audit FAIL (random search: 6.7 %, passes up to 1 %; random noise: 1.0 %, passes up to "
+        "0.5 %); of 100 images 40.0 % withstand all of it"
     )
-    assert result(PASS).summary() == "audit PASS; 50.0 % withstand all of it (n=100)"
+    assert result(PASS).summary() == "audit PASS; of 100 images 50.0 % withstand all of it"
 
 
 def test_an_audit_survives_json() -> None:

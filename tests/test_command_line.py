@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import __main__, __version__, evaluate
+from pipeline.command_line import this_python
 from pipeline.data import DATASETS
 
 ROOT = Path(__file__).parents[1]
@@ -93,17 +94,29 @@ def test_the_list_has_a_line_a_command_and_the_next_step(tmp_path):
     done = run("-m", "pipeline", cwd=tmp_path, check=True)
     for name, (package, does) in __main__.COMMANDS.items():
         assert re.search(rf"^  python -m {package}\.{name} +{re.escape(does)}$", done.stdout, re.M)
-    assert "next:\n  python -m pipeline.sweep --space search_spaces/lambda.yaml" in done.stdout
+    first = f"{sys.executable} -m pipeline.sweep --space search_spaces/lambda.yaml"
+    assert f"next:\n  {first}" in done.stdout
     assert run("-m", "reports", "--help", cwd=tmp_path).stdout == done.stdout.replace(
         "python -m pipeline COMMAND", "python -m reports COMMAND"
     )
+
+
+@pytest.mark.parametrize("command", [
+    ["pipeline.sweep", "--space", "search_spaces/lambda.yaml"], ["pipeline.doctor"],
+    ["reports.build"], ["reports.export", "--sweep", "s", "--out", "exported"],
+    ["pipeline.recheck", "--run", "sr-000"],
+])  # fmt: skip
+def test_a_python_without_the_environment_is_told_so(command):
+    done = run("-S", "-m", *command)  # without site-packages
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(rf"{re.escape(sys.executable)} has no \w+: write .*\n", done.stderr)
 
 
 def test_the_next_step_follows_from_the_store(tmp_path):
     folder = tmp_path / "sweeps" / "mine"
     folder.mkdir(parents=True)
     (folder / "sweep.json").write_text("{}")
-    assert "  python -m reports.build --sweep mine" in __main__.next_step(tmp_path)
+    assert f"  {this_python()} -m reports.build --sweep mine" in __main__.next_step(tmp_path)
     page = tmp_path / "reports" / "mine" / "index.html"
     page.parent.mkdir(parents=True)
     page.touch()

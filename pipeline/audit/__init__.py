@@ -38,8 +38,8 @@ class Audit:
         """One line for people."""
         named = [c.shown() for c in self.checks if c.status in (Status.FAIL, Status.WARN)]
         why = f" ({'; '.join(named)})" if named else ""
-        union = f"{100 * self.robust_accuracy:.1f} % withstand all of it (n={self.num_samples})"
-        return f"audit {self.status}{why}; {union}"
+        union = f"{100 * self.robust_accuracy:.1f} % withstand all of it"
+        return f"audit {self.status}{why}; of {self.num_samples} images {union}"
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""

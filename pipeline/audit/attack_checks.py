@@ -43,14 +43,10 @@ def steps(evidence: Evidence) -> Iterator[Check]:
         pass_at=0.0,
         fail_at=0.05,
         error=math.sqrt((rate * (1 - rate) + 0.25 / len(many)) / len(many)),
-        sentence=f"Robust accuracy is {100 * rate:.1f} % after 50 steps, "
-        f"{_more(-gaps[1])} points after 10 and {_more(-gaps[0])} after one.",
+        sentence=f"Robust accuracy is {100 * (rate - gaps[0]):.1f} % after one step, "
+        f"{100 * (rate - gaps[1]):.1f} % after 10, {100 * rate:.1f} % after 50. Above the lower of "
+        f"the first two the last stands by {round(100 * max(gaps), 1) + 0.0:.1f} points.",
     )
-
-
-def _more(share: float) -> str:
-    """A difference in points with its sign; zero has none of its own."""
-    return f"{round(100 * share, 1) + 0.0:+.1f}"
 
 
 def surrogates(evidence: Evidence) -> Iterator[Check]:
@@ -195,7 +191,10 @@ def losses(evidence: Evidence) -> Iterator[Check]:
         weakest = max(found, key=lambda flags: int(flags.sum()))
         strongest = min(found, key=lambda flags: int(flags.sum()))
         gap, total = float(weakest.mean() - strongest.mean()), len(evidence.clean)
-        shown = ", ".join(f"{100 * float(flags.mean()):.1f} %" for flags in found)
+        shown = ", ".join(
+            f"{100 * float(flags.mean()):.1f} % ({attack})"
+            for attack, flags in zip(LOSSES, found, strict=True)
+        )
         yield judge(
             "losses",
             question,
@@ -204,7 +203,8 @@ def losses(evidence: Evidence) -> Iterator[Check]:
             fail_at=0.10,
             # A difference of paired counts varies with all the samples on which they disagree.
             error=math.sqrt(int((weakest != strongest).sum()) + 1.0) / total,
-            sentence=f"Robust accuracy is {shown}: {100 * gap:.1f} points apart.",
+            sentence=f"Robust accuracy is {shown}: {100 * gap:.1f} points from the strongest to "
+            "the weakest.",
         )
     yield from gain(
         "scale",

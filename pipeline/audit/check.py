@@ -30,15 +30,17 @@ class Check:
     """It passes up to here (from here, where more is better)."""
     fail_at: float | None
     """And fails beyond here."""
+    counted: float | None
+    """The number after one standard error in the network's favour: what is held to the limits."""
     sentence: str
     """What was found, for a person."""
 
     def shown(self) -> str:
-        """Name, number and limit, such as `losses 5.3 %, passes up to 3 %`."""
-        if self.value is None or self.pass_at is None or self.fail_at is None:
+        """Name, what counts, and limit, such as `losses: 5.3 %, passes up to 3 %`."""
+        if self.counted is None or self.pass_at is None or self.fail_at is None:
             return self.name
         limit = f"{'from' if self.pass_at > self.fail_at else 'up to'} {100 * self.pass_at:g} %"
-        return f"{self.name} {100 * self.value:.1f} %, passes {limit}"
+        return f"{self.name}: {100 * self.counted:.1f} %, passes {limit}"
 
 
 def judge(
@@ -63,12 +65,13 @@ def judge(
         status = Status.PASS
     elif allowed > sign * fail_at + 1e-12:
         status = Status.FAIL
+    counted = value + error if more_is_better else value - error
     if pass_at != fail_at:
         words = ("from", "below") if more_is_better else ("up to", "beyond")
-        favour = f", a standard error of {100 * error:.1f} points in its favour" if error else ""
-        sentence += (
-            f" Passes {words[0]} {100 * pass_at:g} %, fails {words[1]} {100 * fail_at:g} %{favour}."
-        )
+        side = "plus" if more_is_better else "less"
+        if error:
+            sentence += f" What counts is {100 * counted:.1f} %, {side} one standard error."
+        sentence += f" Passes {words[0]} {100 * pass_at:g} %, fails {words[1]} {100 * fail_at:g} %."
     return Check(
         name=name,
         question=question,
@@ -76,6 +79,7 @@ def judge(
         value=value,
         pass_at=pass_at,
         fail_at=fail_at,
+        counted=counted,
         sentence=sentence,
     )
 
@@ -89,6 +93,7 @@ def skipped(name: str, question: str, why: str) -> Check:
         value=None,
         pass_at=None,
         fail_at=None,
+        counted=None,
         sentence=why,
     )
 

@@ -43,8 +43,9 @@ def gradients(evidence: Evidence) -> Iterator[Check]:
         fail_at=0.05,
         error=0.5 / math.sqrt(total),
         more_is_better=True,
-        sentence=f"A step along its sign raises the loss of {points(ascent)}, one along a random "
-        f"sign of {points(random)}; its cosine to differences of the true loss is "
+        sentence=f"A step along its sign raises the loss of {points(ascent)}; one along a random "
+        f"sign, of {points(random)}, which is {100 * (ascent - random):.1f} points less. Its "
+        "cosine to differences of the true loss is "
         f"{float(np.nanmean(probe['cosine'][correct])):.2f} of what those can show.",
     )
 
@@ -64,8 +65,8 @@ def support(evidence: Evidence) -> Iterator[Check]:
         pass_at=0.10,
         fail_at=0.02,
         more_is_better=True,
-        sentence=f"In layer {layer.removeprefix('support_')} only {100 * shares[layer]:.1f} % of "
-        "them do; the lowest of all layers.",
+        sentence=f"In layer {layer.removeprefix('support_')}, the lowest of all, "
+        f"{100 * shares[layer]:.1f} % of them do.",
     )
 
 
@@ -94,6 +95,7 @@ def answers(evidence: Evidence) -> Iterator[Check]:
         value=differs,
         pass_at=SAME_ANSWER,
         fail_at=SAME_ANSWER,
+        counted=differs,
         sentence=found,
     )
     if is_random:

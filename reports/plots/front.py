@@ -59,6 +59,19 @@ def _mark(ax: Any, study: Study, trial: TrialResult, look: Look, gid: str) -> No
             markeredgewidth=0.8 if solid else 1.5)  # fmt: skip
 
 
+def _bars(trial: TrialResult) -> list[tuple[float, float]]:
+    """Points along the bars of a trial that stand out."""
+    clean, robust = trial.clean(SPLIT), trial.robust(SPLIT)
+    if clean is None or robust is None or trial.row.role != "baseline":
+        return []
+    shares = [step / 10 for step in range(11)]
+    across = [(low + share * (high - low), robust.value)
+              for low, high in [clean.interval] for share in shares]  # fmt: skip
+    along = [(clean.value, low + share * (high - low))
+             for low, high in [robust.interval] for share in shares]  # fmt: skip
+    return across + along
+
+
 def _finish(ax: Any, study: Study, styles: dict[str, Look]) -> None:
     ax.set_xlabel("Clean accuracy, validation (%)")
     ax.set_ylabel(f"Robust accuracy at {epsilon_of(study)}, validation (%)")
@@ -86,7 +99,8 @@ def _finish(ax: Any, study: Study, styles: dict[str, Look]) -> None:
         for trial in dict.fromkeys([*study.baselines, study.best, study.knee])
         if trial is not None and trial in study.judged
     ]
-    place_labels(ax, texts, [point for point in points if point])
+    bars = [end for trial in study.judged for end in _bars(trial)]
+    place_labels(ax, texts, [*(point for point in points if point), *bars])
 
 
 def _band(ax: Any, study: Study) -> None:
@@ -128,10 +142,12 @@ def _tip(trial: TrialResult, study: Study) -> str:
 
 def _reading(study: Study) -> str:
     hollow = " or ".join(_hollow(study)).replace("breaks", "break").replace("fails", "fail")
+    front = "the grey steps join the networks that no other beats in both"
+    if len(study.front) == 1:
+        front = f"no other network beats {study.front[0].row.label} in both"
     return (
         "Each mark is one trained network: further right is more accurate on clean images, "
-        "further up withstands more attacks. Crosses are 95 % intervals; the grey steps join the "
-        "networks that no other beats in both"
+        f"further up withstands more attacks. Crosses are 95 % intervals; {front}"
         + (f"; hollow marks {hollow}." if hollow else ".")
         + (_BAND if study.front_statistics else "")
     )

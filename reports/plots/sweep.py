@@ -148,7 +148,7 @@ def _curve(ax: Any, own: Placed, scale: Scale, look: Look, name: str, *, joined:
 
 
 def _baselines(ax: Any, trials: list[TrialResult], styles: dict[str, Look]) -> None:
-    lines = []
+    lines: dict[tuple[float, str], dict[str, str]] = {}
     for trial in trials:
         colour = styles[trial.row.strategy].colour
         point = trial.point(SPLIT)
@@ -157,9 +157,12 @@ def _baselines(ax: Any, trials: list[TrialResult], styles: dict[str, Look]) -> N
             point, ((0, (1, 2)), (0, (5, 3))), (" clean", ""), strict=True
         ):
             ax.axhline(value, color=colour, ls=dashes, lw=1.1, zorder=1)
-            lines.append((value, f"{trial.row.label}{suffix}", colour))
-    heights = spread([value for value, _, _ in lines], 0.052, top=1.0)
-    for (_, text, colour), height in zip(lines, heights, strict=True):
+            same = lines.setdefault((round(value, 3), suffix), {})
+            same[trial.row.label] = colour
+    heights = spread([value for value, _ in lines], 0.052, top=1.0)
+    for ((_, suffix), same), height in zip(lines.items(), heights, strict=True):
+        # Of lines that lie upon each other, all names: the last one drawn hides the others.
+        text, colour = f"{', '.join(same)}{suffix}", list(same.values())[-1]
         ax.text(1.01, height, text, transform=ax.get_yaxis_transform(), color=colour,
                 va="center", fontsize=9)  # fmt: skip
 

@@ -1,9 +1,12 @@
 """What a finished sweep says in a terminal."""
 
+import dataclasses
+
 import pytest
 
-from reports.ending import caption, front_table, next_step, sentences
+from reports.ending import caption, front_table, next_steps, sentences
 from reports.queries import load_study
+from reports.study import AuditCheck, AuditResult
 from tests.reports.stores import LAMBDA, trial, write_sweep, write_uniform
 
 AGAIN = ["python", "-m", "pipeline.sweep", "--space", "space.yaml", "--resume"]
@@ -29,12 +32,15 @@ def told(tmp_path):
 def test_the_table_has_all_that_was_reported_on_the_most_robust_first(told):
     titles, *rows = front_table(told)
     assert titles[3:5] == ("clean", "robust")
-    assert caption(told) == "accuracies in % on 40 test images, with 95 % intervals"
+    assert caption(told) == (
+        "accuracies in % on 40 test images, with 95 % intervals; front: of all networks, on "
+        "validation images"
+    )
     assert [cells[0] for cells in rows] == ["sr-1", "sr-0", "vanilla", "sr-2"]
     assert rows[0][4].startswith("52.5 (")
     assert rows[0][2] == "λ = 0.01"
-    assert rows[0][-1] == "best of the search with clean at least 50.0 %; on the front"
-    assert rows[1][-1] == "best trade-off; on the front"
+    assert rows[0][-1] == "best of the search with clean at least 50.0 %; front"
+    assert rows[1][-1] == "best trade-off; front"
     assert rows[3][-1] == ""
     assert {len(cells) for cells in rows} == {len(titles)}
 
@@ -46,8 +52,8 @@ def test_what_cannot_be_told_apart_is_named(told):
 
 
 def test_a_clear_result_leads_to_a_harder_attack(told):
-    why, command = next_step(told, AGAIN)
-    assert "sr-1" in why
+    ((why, command),) = next_steps(told, AGAIN)
+    assert why == "attack sr-1 with all that is known"
     assert command.startswith("python -m pipeline.evaluate")
     assert f"{told.place}/trials/sr-10000/checkpoint.safetensors" in command
     assert "--suite strong" in command
@@ -55,11 +61,37 @@ def test_a_clear_result_leads_to_a_harder_attack(told):
 
 def test_a_small_difference_leads_to_more_seeds(tmp_path):
     level = study(tmp_path, {"vanilla": (40, 20), "sr-0": (34, 21)})
-    why, command = next_step(level, AGAIN)
+    (why, command), (then, harder) = next_steps(level, AGAIN)
     assert "seeds" in why
     assert command.endswith("--space space.yaml --set seeds=3 --resume")
+    assert then.startswith("attack sr-0")
+    assert "--suite strong" in harder
     again = study(tmp_path / "seeds", {"vanilla": (40, 20), "sr-0": (34, 21)}, seeds=3)
-    assert "--suite strong" in next_step(again, AGAIN)[1]
+    assert ["--suite strong" in command for _, command in next_steps(again, AGAIN)] == [True]
+
+
+def test_a_doubtful_audit_is_a_reason_to_attack(told):
+    check = AuditCheck(name="losses", question="q", status="WARN", sentence="s")
+    audit = AuditResult(
+        status="WARN", split="test", num_samples=40, robust_accuracy=0.5, checks=(check,)
+    )
+    doubted = dataclasses.replace(told.best, audit=audit)
+    trials = [doubted if t is told.best else t for t in told.trials]
+    ((why, _),) = next_steps(dataclasses.replace(told, trials=trials), AGAIN)
+    assert why == "attack sr-1 with all that is known, as its audit warns of losses"
+
+
+def test_what_the_chosen_setting_costs_against_no_defence_is_told(tmp_path):
+    trials = [trial("vanilla", "vanilla", role="baseline"), trial("at", "at", role="baseline"),
+              trial("sr-0", parameters={LAMBDA: 0.1})]  # fmt: skip
+    write_sweep(tmp_path, "s", trials, num_samples=40)
+    for name, clean, robust in (("vanilla", 40, 2), ("at", 38, 20), ("sr-0", 36, 21)):
+        write_uniform(tmp_path, name, clean, robust, total=40)
+    text = " ".join(sentences(load_study(tmp_path, "s")))
+    assert "AT withstands 50.0 %" in text
+    assert "a difference of +2.5 points (" in text
+    assert "Against no defence it changes robust accuracy by +47.5 points (+32.5 to +62.5)" in text
+    assert "and clean accuracy by −10.0 points (−20.0 to" in text
 
 
 def test_other_seeds_are_told_in_the_same_breath(tmp_path):
@@ -79,4 +111,4 @@ def test_nothing_judged_is_told_too(tmp_path):
     empty = load_study(tmp_path, "s")
     assert front_table(empty) == []
     assert "no result" in " ".join(sentences(empty))
-    assert "reports.build" in next_step(empty, AGAIN)[1]
+    assert next_steps(empty, AGAIN)[0][1].startswith("python -m reports.build")

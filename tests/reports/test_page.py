@@ -24,8 +24,8 @@ def test_page_says_the_result_with_numbers(study_store):
     text = headline(built(study_store, "demo"))
     assert "classifies 100.0 % (72.2–100.0) of the clean test images" in text
     assert "and 20.0 % (5.7–51.0) of the attacked ones" in text
-    assert "λ = 0.1, h = 0.02, chosen on validation images alone, keeps 80.0 %" in text
-    assert "withstands the attacks on 70.0 %" in text
+    assert "λ = 0.1, h = 0.02, chosen on validation images alone, classifies 80.0 %" in text
+    assert "correctly and 70.0 % (39.7–89.2) of the attacked ones" in text
     assert "not distinguishable from no defence and AT" in text
 
 
