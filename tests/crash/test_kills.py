@@ -132,6 +132,7 @@ def tracked(store: Path):
     found = {}
     for item in client.search_runs([experiment.experiment_id]):
         tags = {k: v for k, v in item.data.tags.items() if not k.startswith("mlflow.")}
+        tags.pop("spikeproof.note_sha256", "")  # of a text with ids
         metrics = {}
         for name in item.data.metrics:
             points = client.get_metric_history(item.info.run_id, name)
