@@ -142,7 +142,7 @@ def _against_baselines(study: Study) -> list[str]:
         return [
             f"In robust accuracy it is not distinguishable from {names}: {_rival(nearest)}, a "
             f"difference of {_signed_gap(nearest)}. {cost}"
-            + (f" It does withstand more than {rest}." if rest and not price else ""),
+            + (f" It does withstand more than {rest}." if rest else ""),
             *price,
         ]
     if len(better) == 1:

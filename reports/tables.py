@@ -53,8 +53,16 @@ class Table:
         return [chip for chip in found if len(chip[2]) > 1]
 
     def frame(self) -> pd.DataFrame:
-        """What the cells are sorted by: full precision, accuracies and differences as fractions."""
-        return pd.DataFrame([[cell.sort for cell in row] for row in self.rows], columns=self.heads)
+        """What the cells are sorted by, in full precision: accuracies as fractions.
+
+        Where a column has smaller text below its cells, such as intervals, `HEAD, range` has it,
+        behind all columns.
+        """
+        frame = pd.DataFrame([[cell.sort for cell in row] for row in self.rows], columns=self.heads)
+        for index, head in enumerate(self.heads):
+            if any(row[index].note for row in self.rows):
+                frame[f"{head}, range"] = [row[index].note for row in self.rows]
+        return frame
 
 
 def trials_table(study: Study) -> Table:

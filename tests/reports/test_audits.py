@@ -98,6 +98,7 @@ def test_the_audit_table_has_a_row_for_each_audit(masked_store):
     assert table.rows[0][2].note == "5.7–51.0"
     frame = table.frame()
     assert frame["Robust %, audit"].tolist() == [0.2, 0.3, 0.1]
+    assert frame["Robust %, audit, range"].tolist()[0] == "5.7–51.0"
     trials = tables.trials_table(load_study(masked_store, "demo"))
     notes = {row[0].text: row[-1].note for row in trials.rows}
     assert notes["sr-2"] == "fails the trust audit"
