@@ -81,11 +81,12 @@ def test_four_threat_models_stand_in_the_report_each_with_its_control(store):
     assert "What an attacker of events may do" in page
     assert "may change every count by at most ε = 0.1 events, none below 0" in page
     table = pd.read_csv(store / "reports/frames/tables/threats.csv")
-    assert list(table.columns) == [
+    heads = [
         *("Network", "Clean %", "counts, ε = 0.1", "clamped, no attack", "clamped, ε = 0.1"),
         *("scaled, no attack", "scaled, ε = 0.1"),
         *("binary, no attack", "binary, 4 flips", "binary, 8 flips"),
     ]
+    assert list(table.columns) == [*heads, *(f"{head}, range" for head in heads[1:])]
     assert len(table) == 2
     assert table.notna().all(axis=None)
     assert (table["counts, ε = 0.1"] <= table["Clean %"]).all()
