@@ -120,8 +120,7 @@ class Planner:
     def plan(self, case: Case, num_trials: int) -> Plan:
         """What is left to do of a sweep of so many trials besides the baselines."""
         report, seeds = self.space.report, self.space.seeds
-        ended, baselines = self.stored.ended(), self._baselines
-        alive = [row for row in self._searched(num_trials) if row.fingerprint not in ended]
+        alive, baselines = self._alive(num_trials), self._baselines
         finish, epochs = self._halved(case, len(alive))
         front = self._front(case, alive, finish)
         settings = len(baselines) + (finish if report.trials == "all" else front)
@@ -146,9 +145,12 @@ class Planner:
 
     def knows_front(self, num_trials: int) -> bool:
         """Whether all searched trials are judged, so that the front is known."""
+        return self.stored.judged(self._alive(num_trials)) is not None
+
+    def _alive(self, num_trials: int) -> list[TrialRow]:
+        """Searched trials that did not fail and were not stopped."""
         ended = self.stored.ended()
-        searched = [r for r in self._searched(num_trials) if r.fingerprint not in ended]
-        return self.stored.judged(searched) is not None
+        return [row for row in self._searched(num_trials) if row.fingerprint not in ended]
 
     def _searched(self, num_trials: int) -> list[TrialRow]:
         """Searched trials, each network once; one that is not yet proposed has no fingerprint."""

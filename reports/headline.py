@@ -137,11 +137,12 @@ def _against_baselines(study: Study) -> list[str]:
         return [f"{rival}, {_gap(strongest)} more. {cost}", *price]
     if level:
         nearest = min(level, key=lambda c: c.robust.difference)
+        p = p_value(nearest.adjusted_p)
         names = " and ".join(_called(c.baseline) for c in level)
         rest = " and ".join(_called(c.baseline) for c in better)
         return [
             f"In robust accuracy it is not distinguishable from {names}: {_rival(nearest)}, a "
-            f"difference of {_signed_gap(nearest)}. {cost}"
+            f"difference of {_signed(nearest.robust, f'; McNemar {p}')}. {cost}"
             + (f" It does withstand more than {rest}." if rest else ""),
             *price,
         ]
@@ -167,9 +168,10 @@ def _price(study: Study, told: BaselineComparison) -> list[str]:
     ]
 
 
-def _signed(found: Comparison) -> str:
+def _signed(found: Comparison, more: str = "") -> str:
+    """The chosen setting's accuracy less the baseline's, as the table has it."""
     low, high = signed_points(found.low), signed_points(found.high)
-    return f"{signed_points(found.difference)} points ({low} to {high})"
+    return f"{signed_points(found.difference)} points ({low} to {high}{more})"
 
 
 def _rival(comparison: BaselineComparison) -> str:
@@ -186,12 +188,6 @@ def _gap(comparison: BaselineComparison) -> str:
     return (
         f"{points(robust.difference)} points ({bounds}; McNemar {p_value(comparison.adjusted_p)})"
     )
-
-
-def _signed_gap(comparison: BaselineComparison) -> str:
-    """The chosen setting's robust accuracy less the baseline's, as the table has it."""
-    gap, p = _signed(comparison.robust).removesuffix(")"), p_value(comparison.adjusted_p)
-    return f"{gap}; McNemar {p})"
 
 
 def _clean_cost(comparison: BaselineComparison) -> str:
