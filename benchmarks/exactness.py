@@ -10,18 +10,14 @@ batch size. What the two find is judged by the network as it is, in batches of o
 """
 
 import argparse
-import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.definition import PlainNetwork
 from benchmarks.report import Cell, Table, add_outputs, publish
 from models import GradientEstimator, InputSpec, ModelConfig, SpikingClassifier, build_model, oracle
-from models.dynamics import lif_step
-from models.encoding import direct
-from models.neurons import SpikingNeurons
-from models.surrogates import SURROGATES
 from pipeline.attacks import PGDConfig, build_attack
 from pipeline.attacks.draws import SampleDraws
 from pipeline.attacks.oracle import Oracle
@@ -37,51 +33,6 @@ ESTIMATORS = {
     "bptr": GradientEstimator(method="bptr"),
     "hart": GradientEstimator(method="hart"),
 }
-
-
-class PlainNeurons(nn.Module):
-    """The plain loop over T that defines `SpikingNeurons`."""
-
-    def __init__(self, neurons: SpikingNeurons) -> None:
-        super().__init__()
-        self.neurons = neurons
-
-    def forward(self, current: Tensor) -> Tensor:
-        """Spikes, shaped like `current`, (T * B, ...)."""
-        neurons = self.neurons
-        voltage, spikes = torch.zeros((), device=current.device), []
-        for drive in current.unflatten(0, (neurons.num_timesteps, -1)):
-            fired, voltage = lif_step(
-                drive,
-                voltage,
-                leak=neurons.leak,
-                threshold=neurons.threshold,
-                surrogate=SURROGATES[neurons.estimator.surrogate],
-                gamma=neurons.estimator.gamma,
-            )
-            spikes.append(fired)
-        return torch.cat(spikes)
-
-
-class PlainNetwork(nn.Module):
-    """A network by its definition: nothing is computed once for several time steps."""
-
-    def __init__(self, model: SpikingClassifier, *, plain_neurons: bool) -> None:
-        super().__init__()
-        self.num_timesteps = model.num_timesteps
-        network = copy.deepcopy(model)
-        self.normalization, self.head = network.normalization, network.head
-        layers: list[nn.Module] = [
-            PlainNeurons(layer) if plain_neurons and isinstance(layer, SpikingNeurons) else layer
-            for layer in network.features
-        ]
-        self.features = nn.Sequential(*layers).to(memory_format=torch.contiguous_format)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits, shape (B, K), of images, shape (B, C, H, W)."""
-        spikes = self.features(direct(self.normalization(images), self.num_timesteps))
-        logits: Tensor = self.head(spikes).unflatten(0, (self.num_timesteps, -1)).mean(0)
-        return logits
 
 
 def trained(epochs: int) -> tuple[SpikingClassifier, Tensor, Tensor]:

@@ -3,6 +3,7 @@
 # Shapes: T time steps, B batch, C channels, H height, W width, K classes.
 
 import copy
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,7 @@ def ours(architecture: Any, num_timesteps: int, side: int) -> SpikingClassifier:
     return build_model(ModelConfig(architecture=architecture, num_timesteps=num_timesteps), spec)
 
 
-def _replaced(model: nn.Module, replacement: Callable[[str, nn.Module], nn.Module]) -> None:
+def replaced(model: nn.Module, replacement: Callable[[str, nn.Module], nn.Module]) -> None:
     """Put `replacement(name, layer)` in the place of every layer that has no layers of its own."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
@@ -45,7 +46,7 @@ class SpikingJellyNetwork(nn.Module):
         network = copy.deepcopy(model)
         self.normalization = network.normalization
         self.features, self.head = network.features, network.head
-        _replaced(self.features, _multi_step)
+        replaced(self.features, _multi_step)
         # Their convolutions are documented and used in the default memory layout.
         self.to(memory_format=torch.contiguous_format)
 
@@ -118,7 +119,7 @@ class ReLULimit(nn.Module):
         network = copy.deepcopy(model)
         self.normalization = network.normalization
         self.features, self.head = network.features, network.head
-        _replaced(self.features, _without_time)
+        replaced(self.features, _without_time)
         self.num_static = num_static
 
     def forward(self, images: Tensor) -> Tensor:
@@ -141,19 +142,18 @@ def _without_time(name: str, layer: nn.Module) -> nn.Module:
 def networks(
     architecture: Any, num_timesteps: int, side: int, device: torch.device
 ) -> dict[str, nn.Module]:
-    """The three networks on a device, by name.
+    """The three networks on a device, by name; two where SpikingJelly is not installed.
 
     Raises:
         RuntimeError: SpikingJelly's network is not the same function as ours.
     """
     own = ours(architecture, num_timesteps, side)
     num_static = {"vgg11": 3, "wrn16_4": 1, "small": 3}[architecture]
-    found = {
-        "ours": own,
-        "spikingjelly": SpikingJellyNetwork(own),
-        "relu": ReLULimit(own, num_static),
-    }
-    _check(own, found["spikingjelly"], torch.rand(2, 3, side, side))
+    found: dict[str, nn.Module] = {"ours": own}
+    if importlib.util.find_spec("spikingjelly") is not None:
+        found["spikingjelly"] = SpikingJellyNetwork(own)
+        _check(own, found["spikingjelly"], torch.rand(2, 3, side, side))
+    found["relu"] = ReLULimit(own, num_static)
     return {name: network.to(device) for name, network in found.items()}
 
 

@@ -3,7 +3,9 @@
 import argparse
 import json
 import os
+import shlex
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,19 +30,6 @@ def machine(device: torch.device | str = "cpu") -> str:
     hardware = f"{facts['cpu']}, {facts['num_cpus']} cores, {memory:.0f} GiB"
     computes = f"{device.type} ({', '.join(gpus)})" if gpus else device.type
     return f"{hardware}; device {computes}; {versions}; revision {facts['revision']}"
-
-
-def spread(values: Sequence[float], digits: int = 3) -> str:
-    """The median, and in brackets the smallest and largest value; alone where there is one.
-
-    Args:
-        values: Measurements of one thing, all in the same unit; not empty.
-        digits: Significant digits of each number.
-    """
-    low, middle, high = min(values), statistics.median(values), max(values)
-    if len(values) == 1:
-        return number(middle, digits)
-    return f"{number(middle, digits)} ({number(low, digits)}..{number(high, digits)})"
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -86,36 +75,60 @@ class Table:
 
     def text(self) -> str:
         """Machine, note and table in Markdown."""
-        lines = [[_shown(row.get(key, "")) for key in self.columns] for row in self.rows]
-        parts = ["\n".join([machine(self.device), *([self.note] if self.note else [])])]
-        parts += [
-            markdown(list(self.columns.values()), lines),
-            *([self.below] if self.below else []),
-        ]
-        return "\n\n".join(parts)
+        return rendered(self.as_json())
 
     def as_json(self) -> dict[str, Any]:
-        """The same rows; of several measurements the median, with `KEY_low` and `KEY_high`.
+        """All of it; of several measurements the median, with `KEY_low` and `KEY_high`.
 
         `n` is the number of measurements of a row, where it has any.
         """
-        rows = [_flat(row) for row in self.rows]
-        return {"machine": machine(self.device), "note": self.note, "rows": rows}
+        return {
+            "machine": machine(self.device),
+            "note": self.note,
+            "columns": dict(self.columns),
+            "rows": [_flat(row) for row in self.rows],
+            "below": self.below,
+        }
 
 
-def _shown(cell: Cell) -> str:
-    if isinstance(cell, list):
-        return spread(cell)
-    return number(cell) if isinstance(cell, float) else str(cell)
+def rendered(found: Mapping[str, Any]) -> str:
+    """Machine, note and table in Markdown, from what a benchmark wrote as JSON."""
+    lines = [[_shown(row, key) for key in found["columns"]] for row in found["rows"]]
+    head = "\n".join(filter(None, [found["machine"], found["note"]]))
+    table = markdown(list(found["columns"].values()), lines)
+    return "\n\n".join(filter(None, [head, table, found["below"]]))
+
+
+def _shown(row: Mapping[str, Any], key: str) -> str:
+    cell = row.get(key, "")
+    if not isinstance(cell, float):
+        return str(cell)
+    if row.get("n", 1) == 1 or f"{key}_low" not in row:
+        return number(cell)
+    return f"{number(cell)} ({number(row[f'{key}_low'])}..{number(row[f'{key}_high'])})"
 
 
 def _flat(row: Mapping[str, Cell]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, cell in row.items():
-        found[key] = statistics.median(cell) if isinstance(cell, list) else cell
+        found[key] = float(statistics.median(cell)) if isinstance(cell, list) else cell
         if isinstance(cell, list):
             found |= {f"{key}_low": min(cell), f"{key}_high": max(cell), "n": len(cell)}
     return found
+
+
+def command() -> str:
+    """How this program was called, without the options of `add_outputs`."""
+    kept, skip = [], False
+    for argument in sys.argv[1:]:
+        named = argument.partition("=")[0] in OUTPUTS
+        if not named and not skip:
+            kept.append(argument)
+        skip = named and "=" not in argument
+    return shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *kept])
+
+
+OUTPUTS = ("--out", "--json")
 
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:
@@ -131,4 +144,5 @@ def publish(table: Table, options: argparse.Namespace) -> None:
     if options.out is not None:
         options.out.write_text(f"{text}\n")
     if options.json is not None:
-        options.json.write_text(f"{json.dumps(table.as_json(), indent=1)}\n")
+        found = {"command": command(), **table.as_json()}
+        options.json.write_text(f"{json.dumps(found, indent=1)}\n")

@@ -83,17 +83,17 @@ def measure(
     for name in arguments.steps:
         candidates = {key: step(name, model, images, labels) for key, model in found.items()}
         seconds = alternating(candidates, arguments.rounds, device)
-        ours, theirs, limit = (seconds[key] for key in ("ours", "spikingjelly", "relu"))
+        ours, limit = seconds["ours"], seconds["relu"]
         vanilla = ours if name == "vanilla" else vanilla
         row: dict[str, Cell] = {
             "network": architecture,
             "task": name,
             "ours_s": ours,
-            "spikingjelly_s": theirs,
             "limit_s": limit,
-            "over_spikingjelly": ratio(theirs, ours),
             "share_of_limit": ratio(limit, ours),
         }
+        if theirs := seconds.get("spikingjelly"):
+            row |= {"spikingjelly_s": theirs, "over_spikingjelly": ratio(theirs, ours)}
         if vanilla and name in TRAINING:
             row["over_vanilla"] = ratio(ours, vanilla)
         rows.append(row)

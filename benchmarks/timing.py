@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 
 import torch
 
+from pipeline.host_memory import keep_freed_memory
+
 
 def clock(device: torch.device) -> float:
     """Seconds: of the CPU's work on a CPU, where others may compute, too; else of the wall."""
@@ -20,13 +22,15 @@ def alternating(
     """Seconds of each candidate in each round, after one that is not counted.
 
     Candidates take turns, each round another one first: what slows the machine down for a while
-    slows all of them down.
+    slows all of them down. On a CPU all keep the memory that they have had, as our trainings and
+    evaluations do: none pays for pages that another one gave back.
 
     Args:
         candidates: What is timed, by name.
         rounds: Times that count.
         device: What computes.
     """
+    keep_freed_memory()
     names = list(candidates)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(rounds + 1):

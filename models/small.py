@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from models.batch_norm import BatchNorm
 from models.config import InputSpec, ModelConfig
 from models.network import SpikingClassifier
 from models.neurons import SpikingNeurons
@@ -12,7 +13,7 @@ def small(config: ModelConfig, spec: InputSpec) -> SpikingClassifier:
     layers: list[nn.Module] = []
     channels = spec.channels
     for index, width in enumerate(config.channels):
-        layers += [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width)]
+        layers += [nn.Conv2d(channels, width, 3, padding=1), BatchNorm(width)]
         layers.append(SpikingNeurons(config.neuron, config.num_timesteps))
         if index:
             layers.append(nn.AvgPool2d(2))

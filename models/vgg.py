@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from models.batch_norm import BatchNorm
 from models.config import InputSpec, ModelConfig
 from models.network import SpikingClassifier
 from models.neurons import SpikingNeurons
@@ -27,7 +28,7 @@ def vgg11(config: ModelConfig, spec: InputSpec) -> SpikingClassifier:
         if index:
             layers.append(nn.AvgPool2d(2))
         for width in stage:
-            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), neurons()]
+            layers += [nn.Conv2d(channels, width, 3, padding=1), BatchNorm(width), neurons()]
             channels = width
     pooled = 2 ** (len(STAGES) - 1)
     flat = channels * (spec.height // pooled) * (spec.width // pooled)

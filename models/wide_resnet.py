@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from models.batch_norm import BatchNorm
 from models.config import InputSpec, ModelConfig
 from models.network import SpikingClassifier
 from models.neurons import SpikingNeurons
@@ -32,10 +33,10 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig, channels: int, width: int, stride: int) -> None:
         super().__init__()
-        self.norm1 = nn.BatchNorm2d(channels)
+        self.norm1 = BatchNorm(channels)
         self.neurons1 = SpikingNeurons(config.neuron, config.num_timesteps)
         self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(width)
+        self.norm2 = BatchNorm(width)
         self.neurons2 = SpikingNeurons(config.neuron, config.num_timesteps)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.shortcut = (
@@ -61,7 +62,7 @@ def wrn16_4(config: ModelConfig, spec: InputSpec) -> SpikingClassifier:
             layers.append(Block(config, channels, width, stride if index == 0 else 1))
             channels = width
     neurons = SpikingNeurons(config.neuron, config.num_timesteps)
-    layers += [nn.BatchNorm2d(channels), neurons, nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    layers += [BatchNorm(channels), neurons, nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     head = nn.Linear(channels, spec.num_classes)
     # The first block's batch norm is inside the block, so the convolution alone stands before.
     return SpikingClassifier(config, spec, nn.Sequential(*layers), head, num_static=1)

@@ -23,6 +23,7 @@ from pipeline.data import Dataset, Split
 from pipeline.data.augmentation import AUGMENTATIONS
 from pipeline.evaluation import EvaluationTask, evaluate_block
 from pipeline.experiment import clean_accuracy
+from pipeline.host_memory import keep_freed_memory
 from pipeline.records import BlockKey
 from pipeline.seeding import seeded
 from pipeline.suite_costs import SuiteRates, kind, kinds, num_steps, shortened
@@ -58,6 +59,7 @@ class Clock:
 
     def __call__(self, work: Callable[[], object]) -> float:
         """Do the work once."""
+        keep_freed_memory()
         before = torch.get_num_threads()
         torch.set_num_threads(self._num_threads)
         self._finish()

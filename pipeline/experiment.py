@@ -18,6 +18,7 @@ from pipeline.data.augmentation import AUGMENTATIONS
 from pipeline.data.network_input import network_input
 from pipeline.errors import ConfigError, DamagedError
 from pipeline.files import StorePath, set_aside, write_atomically
+from pipeline.host_memory import keep_freed_memory
 from pipeline.quick_look import QuickLook
 from pipeline.records import SplitName
 from pipeline.seeding import seeded
@@ -94,6 +95,7 @@ def train(
         DivergedError: The loss is no longer finite.
         ConfigError: The folder holds another trial's checkpoint, or none that can be read.
     """
+    keep_freed_memory()
     torch.set_num_threads(num_threads)
     tf32 = config.training.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = tf32

@@ -15,6 +15,7 @@ from pipeline.data import Split
 from pipeline.data.network_input import network_input
 from pipeline.evaluation import OWN, EvaluationTask, evaluate_block, evaluating
 from pipeline.files import modified_ns, store_path
+from pipeline.host_memory import keep_freed_memory
 from pipeline.provenance import recorded
 from pipeline.records import Block
 
@@ -72,6 +73,7 @@ def run_task(
         data: Hash of the data set, for the metadata.
         networks: Networks that are no checkpoints of this project, by the task's `checkpoint`.
     """
+    keep_freed_memory()
     torch.set_num_threads(num_threads)
     strict_fp32()
     where = choose_device(device)

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from models import GradientEstimator, oracle
 from pipeline.attacks import IMAGES, Domain, FGSMConfig, PGDConfig, Threat, build_attack
 from pipeline.config_types import Count, Epsilon, StepSize
 from pipeline.fingerprint import fields_without_defaults
@@ -28,13 +29,16 @@ class Perturbation:
     """Step of PGD, in pixel units."""
     random_start: bool = True
     """Whether PGD starts at a random point of the ball."""
+    estimator: Literal["stbp", "bptr"] = "stbp"
+    """What the training attack differentiates: the network through time, or its firing rates
+    (BPTR), an approximation that saves a third of a step; docs/performance.md has its effect."""
     threat: BallThreat | None = None
     """What the training attack may do to event frames; omitted, `counts`. The paper's is
     `clamped`."""
 
     def identity(self) -> dict[str, Any]:
         """What counts when hashed."""
-        return fields_without_defaults(self, "threat")
+        return fields_without_defaults(self, "threat", "estimator")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +63,10 @@ def perturb_by(config: Perturbation, domain: Domain) -> Perturb:
         )
         attack = build_attack(pgd, budget)
 
+    rates = GradientEstimator(method="bptr") if config.estimator == "bptr" else None
+
     def perturb(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        return attack(model, images, labels)
+        return attack(model if rates is None else oracle(model, rates), images, labels)
 
     return perturb
 

@@ -25,6 +25,7 @@ Batch = tuple[Tensor, Tensor]
 ROWS: dict[str, Any] = {
     "vanilla": VanillaConfig(method="vanilla"),
     "at": ATConfig(method="at", epsilon=0.1, step_size=0.05, num_steps=3),
+    "at-rates": ATConfig(method="at", epsilon=0.1, step_size=0.05, num_steps=3, estimator="bptr"),
     "at-fgsm": ATConfig(method="at", attack="fgsm", epsilon=0.1),
     "rat": RATConfig(method="rat", epsilon=0.1),
     "rat-pgd": RATConfig(method="rat", attack="pgd", estimator="stbp", epsilon=0.1),
@@ -100,6 +101,7 @@ def test_steps_repeat_under_the_same_seed(spiking: Make, batch: Batch, row: str)
 NUM_CALLS = {
     "vanilla": (0, 1),
     "at": (3, 1),
+    "at-rates": (3, 1),
     "at-fgsm": (1, 1),
     "rat": (2, 1),
     "rat-pgd": (2, 1),
@@ -121,7 +123,7 @@ def test_attacks_are_crafted_in_evaluation_mode(spiking: Make, batch: Batch, row
 def expected_attack(row: str, model: nn.Module, batch: Batch) -> Tensor:
     """The images a step should train on, made by the attack itself under the same seed."""
     model.eval()
-    pgd = PGDConfig(num_steps={"at": 3, "sr_star": 5}.get(row, 2), step_size=0.05)
+    pgd = PGDConfig(num_steps={"at": 3, "at-rates": 3, "sr_star": 5}.get(row, 2), step_size=0.05)
     with seeded(1):
         if row == "at-fgsm":
             return build_attack(FGSMConfig(), 0.1)(model, *batch)
@@ -133,10 +135,12 @@ def expected_attack(row: str, model: nn.Module, batch: Batch) -> Tensor:
             config = [FGSMConfig(), RFGSMConfig(convention="rat")][drawn]
             target = oracle(model, GradientEstimator(method="bptr"))
             return build_attack(config, 0.1)(target, *batch)
+        if row == "at-rates":
+            return build_attack(pgd, 0.1)(oracle(model, GradientEstimator(method="bptr")), *batch)
         return build_attack(pgd, 0.1)(model, *batch)
 
 
-@pytest.mark.parametrize("row", ["at", "at-fgsm", "rat", "rat-pgd", "sr_star"])
+@pytest.mark.parametrize("row", ["at", "at-rates", "at-fgsm", "rat", "rat-pgd", "sr_star"])
 def test_training_sees_the_attacked_images(spiking: Make, batch: Batch, row: str) -> None:
     calls = recorded(spiking(), ROWS[row], batch)
     adversarial = next(call.images for call in calls if call.training)
