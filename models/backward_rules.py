@@ -6,6 +6,7 @@ strictly above the threshold, as its authors' code does, and `relu` has no spike
 
 # Shapes: T time steps, B batch, "..." any further dimensions.
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from models.compiled import compiled_spikes
 from models.config import GradientEstimator
-from models.dynamics import fire, spikes_alone
+from models.dynamics import fire, mean_over_time, spikes_alone
 from models.surrogates import SURROGATES, triangle
 
 RGA_DECAY = 0.2
@@ -137,12 +138,13 @@ def rate_spikes(
     Returns:
         Spikes, shaped like `current`, and slopes, shape (B, ...).
     """
-    spikes, charged = fire(current, leak, threshold, strictly=estimator.method == "rga")
+    if estimator.method == "hart":
+        spikes, charged = fire(current, leak, threshold)
+        return spikes, mean_over_time(triangle(u - threshold, estimator.gamma) for u in charged)
+    spikes = spikes_alone(current, leak, threshold, strictly=estimator.method == "rga")
     if estimator.method == "rga":
-        return spikes, rga_slope(current.mean(0) / threshold, leak) / threshold
-    if estimator.method == "bptr":
-        return spikes, spikes.amax(0)
-    return spikes, triangle(charged - threshold, estimator.gamma).mean(0)
+        return spikes, rga_slope(mean_over_time(current) / threshold, leak) / threshold
+    return spikes, functools.reduce(torch.maximum, spikes)
 
 
 def rga_slope(mean: Tensor, leak: float) -> Tensor:
@@ -168,7 +170,9 @@ class _HybridRateTemporal(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (charged,) = ctx.saved_tensors
         threshold, gamma = ctx.constants
-        mean = (grads[0] * triangle(charged - threshold, gamma)).mean(0)
+        mean = mean_over_time(
+            grad * triangle(u - threshold, gamma) for grad, u in zip(grads[0], charged, strict=True)
+        )
         return mean.expand_as(charged), None, None, None
 
 

@@ -2,7 +2,7 @@
 
 # Shapes: T time steps, B batch, "..." any further dimensions.
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -73,11 +73,14 @@ def fire(
     return _fire(current, charged.unbind(0), voltage, leak, threshold, compare), charged
 
 
-def spikes_alone(current: Tensor, leak: float, threshold: float) -> Tensor:
-    """The spikes of `fire`, and nothing kept for a gradient: half the memory's traffic."""
+def spikes_alone(
+    current: Tensor, leak: float, threshold: float, *, strictly: bool = False
+) -> Tensor:
+    """The spikes of `fire`, and no voltages kept: half the memory's traffic."""
     voltage = torch.empty_like(current[0])
     charged = [voltage] * current.shape[0]
-    return _fire(current, charged, voltage, leak, threshold, torch.ge)
+    compare = torch.gt if strictly else torch.ge
+    return _fire(current, charged, voltage, leak, threshold, compare)
 
 
 def _fire(
@@ -99,3 +102,16 @@ def _fire(
         # charged * (1 - spikes), in one rounding-free operation: minus itself, or minus 0.
         torch.addcmul(voltages, voltages, fired, value=-1.0, out=voltage)
     return spikes
+
+
+def mean_over_time(steps: Iterable[Tensor]) -> Tensor:
+    """The mean of at least one tensor a time step, shape (B, ...), laid out in memory as they are.
+
+    `Tensor.mean` over the first dimension would lay images out anew, in ten times the time.
+    """
+    total, count = None, 0
+    for step in steps:
+        total = step.clone() if total is None else total.add_(step)
+        count += 1
+    assert total is not None
+    return total.div_(count)
