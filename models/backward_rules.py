@@ -186,13 +186,10 @@ def _potential_dependent_slopes(threshold: float) -> Prepare:
     """
 
     def prepare(charged: Tensor) -> Slopes:
+        deviations = _deviations_so_far(charged)
+
         def slope(step: int) -> Tensor:
-            past = charged[: step + 1]
-            pooled = (0, 3, 4) if past.dim() == 5 else (0, *range(2, past.dim()))
-            sigma = torch.ones((), dtype=charged.dtype, device=charged.device)
-            if math.prod(past.shape[dim] for dim in pooled) > 1:
-                sigma = past.std(dim=pooled, keepdim=True).squeeze(0)
-                sigma = torch.where(sigma == 0, 1.0, sigma)
+            sigma = deviations[step]
             excess = charged[step] - threshold
             exponent = ((excess - 0.5 * sigma) / sigma).square().mul_(-0.5)
             return exponent.exp_() / (math.sqrt(2.0 * math.pi) * sigma)
@@ -200,6 +197,38 @@ def _potential_dependent_slopes(threshold: float) -> Prepare:
         return slope
 
     return prepare
+
+
+def _deviations_so_far(charged: Tensor) -> list[Tensor]:
+    """Standard deviations of the charged voltages up to each step; 1 where there is none.
+
+    Each step's own sums are joined to those before it (Chan, Golub and LeVeque, 1979).
+
+    Args:
+        charged: Shape (T, B, C, H, W), pooled per sample and channel, or (T, B, ...), per sample.
+
+    Returns:
+        For each step a tensor that broadcasts to (B, ...).
+    """
+    if charged.dim() == 2:
+        return [sigma.squeeze(-1) for sigma in _deviations_so_far(charged.unsqueeze(-1))]
+    pooled = (2, 3) if charged.dim() == 5 else tuple(range(1, charged.dim() - 1))
+    size = math.prod(charged.shape[dim + 1] for dim in pooled)
+    mean = squares = torch.zeros((), dtype=charged.dtype, device=charged.device)
+    found = []
+    for step, voltages in enumerate(charged):
+        first = voltages
+        for dim in pooled:
+            first = first.narrow(dim, 0, 1)
+        centred = voltages - first  # equal voltages have no deviation, whatever sums are rounded to
+        offset = centred.mean(pooled, keepdim=True)
+        apart = first + offset - mean
+        squares = squares + (centred - offset).square_().sum(pooled, keepdim=True)
+        squares = squares + apart.square() * (size * step / (step + 1))
+        mean = mean + apart / (step + 1)
+        sigma = (squares / max(size * (step + 1) - 1, 1)).sqrt()
+        found.append(torch.where(sigma == 0, 1.0, sigma))
+    return found
 
 
 def _adaptive_slopes(threshold: float, half_area: float, memory: Adaptation) -> Prepare:

@@ -13,9 +13,10 @@ from pipeline.worker import run_task
 
 MAX_RETRIES = 3
 """After a worker or its node died; an error of the task itself is not tried again."""
-MAX_CALLS = 64
-"""Tasks a worker runs before it ends. Ray's default for tasks with a GPU is 1, and each new
-worker then spends seconds importing torch; with a bound, GPU memory is given back at times."""
+MAX_CALLS_ON_GPU = 64
+"""Tasks a worker runs before it ends, where it has a share of a GPU, whose memory it gives back
+then. Ray's default is 1 there, and each new worker spends seconds importing torch. Without a GPU
+a worker goes on: short tasks would take less time than the starts between them."""
 
 
 def _run(task: EvaluationTask, splits: Any, settings: dict[str, Any]) -> tuple[Block, float]:
@@ -57,7 +58,7 @@ class RayExecutor:
         self._remote = ray.remote(
             num_cpus=num_cpus,
             num_gpus=num_gpus,
-            max_calls=MAX_CALLS,
+            max_calls=MAX_CALLS_ON_GPU if num_gpus else 0,
             max_retries=MAX_RETRIES,
             retry_exceptions=False,
         )(_run)

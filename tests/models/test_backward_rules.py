@@ -179,6 +179,25 @@ def test_pdsg_without_a_spread_takes_one(shape: tuple[int, ...]) -> None:
     assert float((gradient[:, 1] - gaussian(-0.3, 1)).abs().min()) > 1e-3
 
 
+@pytest.mark.parametrize("shape", [(2, 37), (2, 3, 7, 5)])
+def test_pdsg_of_equal_voltages_takes_one_in_float32_too(shape: tuple[int, ...]) -> None:
+    """Whose sum over 35 or 37 of them is rounded."""
+    current = torch.full((1, *shape), 0.1)
+    _, gradient = differentiated(lambda x: spike_trains(x, PDSG), current, torch.ones_like(current))
+    torch.testing.assert_close(gradient, torch.full_like(gradient, gaussian(-0.9, 1.0)))
+
+
+def test_pdsg_of_single_neurons_keeps_samples_apart() -> None:
+    both = torch.tensor([[0.7, 0.2], [0.1, 0.4]], dtype=torch.float64)
+
+    def slopes(current: Tensor) -> Tensor:
+        weights = torch.ones_like(current)
+        return differentiated(lambda x: spike_trains(x, PDSG), current, weights)[1]
+
+    alone = torch.cat([slopes(both[:, :1]), slopes(both[:, 1:])], dim=1)
+    torch.testing.assert_close(slopes(both), alone)
+
+
 def pooled_slope(threshold: float) -> Callable[[list[Tensor]], Tensor]:
     """As the authors have it: the batch is pooled, too, and each channel of images is apart."""
 
