@@ -1,7 +1,6 @@
 """Turns trained networks into verdicts: splits jobs into tasks, keeps the store filled."""
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from pipeline.records import Block, BlockKey
 from pipeline.threats import CLEAN, Member
 
 POLL_S = 0.2
+"""How often a stop is looked for."""
 AHEAD = 2
 """Tasks handed to the executor per slot: enough to keep it busy, few enough to stop soon."""
 
@@ -128,7 +128,7 @@ class Evaluator:
         self._queue: deque[_Chain] = deque()
         self._progress: list[_Progress] = []
         self._in_flight: dict[BlockKey, _Chain] = {}
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._stop = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="evaluator", daemon=True)
@@ -143,7 +143,7 @@ class Evaluator:
         """
         if self._error is not None:
             raise RuntimeError("the evaluator stopped") from self._error
-        with self._lock:
+        with self._changed:
             return len(self._progress)
 
     def submit(self, job: EvaluationJob, done: Callable[[EvaluationJob, float, str], None]) -> None:
@@ -154,9 +154,10 @@ class Evaluator:
             chain.skip_stored(self._store)
         open_chains = [chain for chain in chains if chain.tasks]
         progress.missing = len(open_chains)
-        with self._lock:
+        with self._changed:
             self._progress.append(progress)
             self._queue.extend(open_chains)
+            self._changed.notify_all()
 
     def wait(self, until: Callable[[int], bool] = lambda backlog: backlog == 0) -> None:
         """Return once the backlog is as wanted.
@@ -164,12 +165,15 @@ class Evaluator:
         Raises:
             RuntimeError: The evaluator's thread died of an error.
         """
-        while not until(self.backlog):
-            time.sleep(POLL_S)
+        with self._changed:
+            while not until(self.backlog):
+                self._changed.wait(POLL_S)
 
     def close(self) -> None:
         """Stop after what is being stored; unfinished blocks are computed by the next run."""
         self._stop.set()
+        with self._changed:
+            self._changed.notify_all()
         self._thread.join()
         self._executor.close()
 
@@ -181,9 +185,11 @@ class Evaluator:
                 self._finish_jobs()
         except BaseException as error:  # handed to whoever waits
             self._error = error
+            with self._changed:
+                self._changed.notify_all()
 
     def _hand_out(self) -> None:
-        with self._lock:
+        with self._changed:
             while self._queue and len(self._in_flight) < AHEAD * self._executor.num_slots:
                 chain = self._queue.popleft()
                 progress = chain.progress
@@ -196,7 +202,9 @@ class Evaluator:
 
     def _collect(self) -> None:
         if not self._in_flight:
-            self._stop.wait(POLL_S)
+            with self._changed:
+                if not self._progress:
+                    self._changed.wait(POLL_S)
             return
         for finished in self._executor.completed(POLL_S):
             chain = self._in_flight.pop(finished.task.key)
@@ -209,16 +217,17 @@ class Evaluator:
             self._computed(finished)
             chain.skip_stored(self._store)
             if chain.tasks:
-                with self._lock:
+                with self._changed:
                     self._queue.appendleft(chain)
             else:
                 chain.progress.missing -= 1
 
     def _finish_jobs(self) -> None:
-        with self._lock:
+        with self._changed:
             finished = [progress for progress in self._progress if not progress.missing]
         for progress in finished:
             progress.done(progress.job, progress.seconds, progress.failure)
             # Only now is the job off the backlog: whoever waits for 0 finds it told.
-            with self._lock:
+            with self._changed:
                 self._progress.remove(progress)
+                self._changed.notify_all()
