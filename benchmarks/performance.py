@@ -4,6 +4,7 @@ Each table stands in `benchmarks/results` as the benchmark wrote it with `--json
 it in a comment, `<!-- results: NAME -->`; what stands from there to `<!-- end -->` is written anew.
 """
 
+import argparse
 import json
 import re
 from pathlib import Path
@@ -38,6 +39,7 @@ def filled(page: str, results: Path = RESULTS) -> str:
 
 def main() -> None:
     """Write the page anew."""
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     PAGE.write_text(filled(PAGE.read_text()))
 
 

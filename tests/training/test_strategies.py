@@ -101,7 +101,7 @@ def test_steps_repeat_under_the_same_seed(spiking: Make, batch: Batch, row: str)
 NUM_CALLS = {
     "vanilla": (0, 1),
     "at": (3, 1),
-    "at-rates": (3, 1),
+    "at-rates": (6, 1),
     "at-fgsm": (1, 1),
     "rat": (2, 1),
     "rat-pgd": (2, 1),
