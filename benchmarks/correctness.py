@@ -45,10 +45,9 @@ def _weights_gradient(model: nn.Module, images: Tensor, labels: Tensor) -> list[
     loss = nn.functional.cross_entropy(model(images), labels)
     weights = dict(model.named_parameters())
     gradients = dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
-    found = {name.replace(".neurons", ""): value for name, value in gradients.items()}
-    found |= {name: value for name, value in model.named_buffers() if "running" in name}
+    statistics = {name: value for name, value in model.named_buffers() if "running" in name}
     model.eval()
-    return [found[name] for name in sorted(found)]
+    return [value for _, value in sorted((gradients | statistics).items())]
 
 
 def difference(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:

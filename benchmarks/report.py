@@ -117,6 +117,10 @@ def _flat(row: Mapping[str, Cell]) -> dict[str, Any]:
     return found
 
 
+OUTPUTS = ("--out", "--json")
+"""Options of `add_outputs`; each takes a file."""
+
+
 def command() -> str:
     """How this program was called, without the options of `add_outputs`."""
     kept, skip = [], False
@@ -126,9 +130,6 @@ def command() -> str:
             kept.append(argument)
         skip = named and "=" not in argument
     return shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *kept])
-
-
-OUTPUTS = ("--out", "--json")
 
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:

@@ -13,8 +13,8 @@ def keep_freed_memory() -> bool:
     """Have freed memory reused by the next tensor, not given back to the system in between.
 
     By default glibc asks the system for each large tensor anew, which hands out zeroed pages one
-    by one: up to a quarter of an attack step of WRN-16-4. The process keeps the memory of its
-    largest moment until it ends, as it does on a GPU.
+    by one: 4 to 8 % of WRN-16-4's steps. The process keeps the memory of its largest moment until
+    it ends, as it does on a GPU.
 
     Returns:
         Whether this C library can be told so; only glibc can.
