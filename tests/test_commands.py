@@ -16,7 +16,9 @@ from reports import build
 from tests.tiny import SPACE, write_space
 
 REPOSITORY = Path(__file__).parents[1]
-SPACES = sorted((REPOSITORY / "search_spaces").rglob("*.yaml"))
+SPACES = sorted(
+    path for name in ("search_spaces", "benchmarks") for path in (REPOSITORY / name).rglob("*.yaml")
+)
 
 
 @pytest.fixture

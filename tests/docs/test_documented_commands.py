@@ -47,8 +47,8 @@ ELSEWHERE = {
     r"python -m pipeline\.(sweep|doctor) .*--address": "needs that cluster; tests/crash, "
     "tests/test_doctor.py",
     r"python -m pipeline\.sweep .*s3://": "needs an object store: tests/test_object_store.py",
-    r"python -m pipeline\.sweep .*--space search_spaces/(?!lambda\.yaml)": "every shipped space is "
-    "checked in tests/test_commands.py; their kinds are swept in tests/test_sweep*.py",
+    r"python -m pipeline\.sweep .*--space (benchmarks|search_spaces/(?!lambda\.yaml))": "every "
+    "shipped space is checked in tests/test_commands.py; their kinds in tests/test_sweep*.py",
     r"python docs/draw_concepts\.py": "tests/docs/test_site.py runs it",
     r"export |source |chmod |tar |git |cd ": "changes the reader's shell or machine alone",
 }
