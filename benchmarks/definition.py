@@ -40,8 +40,10 @@ class PlainNeurons(nn.Module):
 
 
 def _plain(name: str, layer: nn.Module) -> nn.Module:
-    if isinstance(layer, SpikingNeurons):
-        return PlainNeurons(layer)
+    return PlainNeurons(layer) if isinstance(layer, SpikingNeurons) else _plain_norm(name, layer)
+
+
+def _plain_norm(name: str, layer: nn.Module) -> nn.Module:
     if isinstance(layer, nn.BatchNorm2d):
         theirs = nn.BatchNorm2d(layer.num_features).to(layer.weight)
         theirs.load_state_dict(layer.state_dict())
@@ -64,8 +66,7 @@ class PlainNetwork(nn.Module):
         network = copy.deepcopy(model)
         self.normalization, self.head = network.normalization, network.head
         self.features = network.features.to(memory_format=torch.contiguous_format)
-        if plain_neurons:
-            replaced(self.features, _plain)
+        replaced(self.features, _plain if plain_neurons else _plain_norm)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, shape (B, K), of images, shape (B, C, H, W)."""

@@ -1,5 +1,6 @@
 """Adversarial training (AT; Madry et al., 2018) with FGSM or PGD."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -11,6 +12,8 @@ from pipeline.config_types import Count, Epsilon, StepSize
 from pipeline.fingerprint import fields_without_defaults
 from pipeline.training.strategy import Perturb, Strategy
 
+TrainingEstimator = Literal["bptr", "stbp"]
+"""What a training attack may differentiate: firing rates, or the network through time."""
 BallThreat = Literal["clamped", "counts", "scaled"]
 """Threat models of event frames in which an attack moves within a ball."""
 
@@ -29,9 +32,10 @@ class Perturbation:
     """Step of PGD, in pixel units."""
     random_start: bool = True
     """Whether PGD starts at a random point of the ball."""
-    estimator: Literal["stbp", "bptr"] = "stbp"
+    estimator: TrainingEstimator = "stbp"
     """What the training attack differentiates: the network through time, or its firing rates
-    (BPTR), an approximation that saves a third of a step; docs/performance.md has its effect."""
+    (BPTR), an approximation that saves a third of an attack step; docs/performance.md has its
+    effect."""
     threat: BallThreat | None = None
     """What the training attack may do to event frames; omitted, `counts`. The paper's is
     `clamped`."""
@@ -50,6 +54,11 @@ class ATConfig(Perturbation):
     method: Literal["at"]
 
 
+def differentiated(model: nn.Module, estimator: TrainingEstimator) -> Callable[[Tensor], Tensor]:
+    """The network as a training attack differentiates it."""
+    return oracle(model, GradientEstimator(method="bptr")) if estimator == "bptr" else model
+
+
 def perturb_by(config: Perturbation, domain: Domain) -> Perturb:
     """The perturbation as a function of (model, images, labels)."""
     budget = Threat.named(config.threat, domain).budget(config.epsilon)
@@ -63,10 +72,8 @@ def perturb_by(config: Perturbation, domain: Domain) -> Perturb:
         )
         attack = build_attack(pgd, budget)
 
-    rates = GradientEstimator(method="bptr") if config.estimator == "bptr" else None
-
     def perturb(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        return attack(model if rates is None else oracle(model, rates), images, labels)
+        return attack(differentiated(model, config.estimator), images, labels)
 
     return perturb
 

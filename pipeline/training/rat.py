@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from models import GradientEstimator, oracle
 from models.wide_resnet import ConvexCombination
 from pipeline.attacks import (
     IMAGES,
@@ -20,7 +19,7 @@ from pipeline.attacks import (
 )
 from pipeline.config_types import Count, Epsilon, NonNegative, StepSize
 from pipeline.fingerprint import fields_without_defaults
-from pipeline.training.adversarial import BallThreat
+from pipeline.training.adversarial import BallThreat, TrainingEstimator, differentiated
 from pipeline.training.strategy import Perturb, Project, Strategy
 
 MANY_ROWS = 200
@@ -38,7 +37,7 @@ class RATConfig:
     attack: Literal["mixed", "fgsm", "pgd"] = "mixed"
     """`mixed`: per batch FGSM or RFGSM at random, the paper's neighbourhoods (first release);
     `fgsm` or `pgd`: the one attack of the later release."""
-    estimator: Literal["bptr", "stbp"] = "bptr"
+    estimator: TrainingEstimator = "bptr"
     """What the training attack differentiates."""
     epsilon: Epsilon = 2 / 255
     """Radius of the training attack, in pixel units of [0, 1]."""
@@ -120,12 +119,10 @@ def _perturb_by(config: RATConfig, domain: Domain) -> Perturb:
         else [single[config.attack]]
     )
     attacks = [build_attack(kind, budget) for kind in kinds]
-    estimator = GradientEstimator(method="bptr") if config.estimator == "bptr" else None
 
     def perturb(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         attack = attacks[int(torch.randint(len(attacks), ()))]
-        target = model if estimator is None else oracle(model, estimator)
-        return attack(target, images, labels)
+        return attack(differentiated(model, config.estimator), images, labels)
 
     return perturb
 
