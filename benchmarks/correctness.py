@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from benchmarks.definition import PlainNetwork
 from benchmarks.networks import ours
 from benchmarks.report import Cell, Table, add_outputs, publish
-from models import GradientEstimator, oracle
-from models.neurons import compile_neurons
+from models import GradientEstimator, compile_layers, oracle
 
 TOLERANCE = 1e-7
 """Largest difference, as a share of the largest value."""
@@ -74,7 +73,7 @@ def differences(
     Args:
         architecture: One of `SIDES`.
         device: What computes.
-        compiled: Whether our neurons are.
+        compiled: Whether our layers are.
     """
     side = SIDES[architecture]
     model = ours(architecture, 3, side).double().to(device).eval()
@@ -89,7 +88,7 @@ def differences(
         model.train()(images)
     model.eval()
     if compiled:
-        compile_neurons(model)
+        compile_layers(model)
     plain = PlainNetwork(model, plain_neurons=True).eval()
     answers = [_inputs_gradient(network, images, labels) for network in (model, plain)]
     yield "logits and gradient of the images", difference(*answers)
@@ -110,7 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--architectures", nargs="+", default=list(SIDES), choices=SIDES)
-    parser.add_argument("--compile", action="store_true", help="our neurons")
+    parser.add_argument("--compile", action="store_true", help="our layers")
     parser.add_argument("--quick", action="store_true", help="the small network alone")
     add_outputs(parser)
     arguments = parser.parse_args()
@@ -131,7 +130,7 @@ def main() -> None:
         "difference": "largest difference / largest value",
         "exact": f"below {TOLERANCE:g}",
     }
-    settings = f"float64, T=3, 4 images, neurons {'compiled' if arguments.compile else 'eager'}"
+    settings = f"float64, T=3, 4 images, layers {'compiled' if arguments.compile else 'eager'}"
     publish(Table(columns=columns, rows=rows, note=settings, device=device), arguments)
     if not all(row["exact"] for row in rows):
         sys.exit(1)

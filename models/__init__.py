@@ -1,6 +1,6 @@
 """Spiking networks in plain PyTorch: neurons, surrogates, encodings, architectures, oracles."""
 
-from models.build import ARCHITECTURES, build_model
+from models.build import ARCHITECTURES, build_model, compile_layers
 from models.config import GradientEstimator, InputSpec, ModelConfig, NeuronConfig
 from models.estimators import NetworkOracle, oracle, unsupported
 from models.foreign import stateless
@@ -18,6 +18,7 @@ __all__ = [
     "NeuronConfig",
     "SpikingClassifier",
     "build_model",
+    "compile_layers",
     "membrane_support",
     "oracle",
     "stateless",

@@ -22,7 +22,7 @@ class SpikingNeurons(nn.Module):
         self.estimator = config.estimator
         self.memory: Adaptation | None = None
         self.compiled = False
-        """Whether gradients through time come from compiled kernels; see `compile_neurons`."""
+        """Whether gradients through time are compiled kernels; see `models.compile_layers`."""
 
     def forward(self, current: Tensor) -> Tensor:
         """Spikes shaped like `current`, (T * B, ...)."""
@@ -40,17 +40,3 @@ class SpikingNeurons(nn.Module):
     def extra_repr(self) -> str:
         """What `print(model)` shows of the layer."""
         return f"T={self.num_timesteps}, leak={self.leak:g}, threshold={self.threshold:g}"
-
-
-def compile_neurons(model: nn.Module) -> None:
-    """Have a network's neurons differentiate through time by compiled kernels from now on.
-
-    They are compiled at their first use, in some ten seconds for each dtype. Spikes stay the same;
-    gradients change by rounding. All else, the weights' names included, stays as it is.
-
-    Args:
-        model: A network of `SpikingNeurons`, on a device for which `torch.compile` has a compiler.
-    """
-    for layer in model.modules():
-        if isinstance(layer, SpikingNeurons):
-            layer.compiled = True

@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from models.batch_norm import BatchNorm
 from models.config import InputSpec, ModelConfig
+from models.layers import BatchNorm, Convolution, Linear
 from models.network import SpikingClassifier
 from models.neurons import SpikingNeurons
 
@@ -13,12 +13,12 @@ def small(config: ModelConfig, spec: InputSpec) -> SpikingClassifier:
     layers: list[nn.Module] = []
     channels = spec.channels
     for index, width in enumerate(config.channels):
-        layers += [nn.Conv2d(channels, width, 3, padding=1), BatchNorm(width)]
+        layers += [Convolution(channels, width, 3, padding=1), BatchNorm(width)]
         layers.append(SpikingNeurons(config.neuron, config.num_timesteps))
         if index:
             layers.append(nn.AvgPool2d(2))
         channels = width
     layers.append(nn.Flatten())
     features = channels * (spec.height // 4) * (spec.width // 4)
-    head = nn.Linear(features, spec.num_classes)
+    head = Linear(features, spec.num_classes)
     return SpikingClassifier(config, spec, nn.Sequential(*layers), head, num_static=2)

@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from models.batch_norm import BatchNorm
 from models.config import InputSpec, ModelConfig
+from models.layers import BatchNorm, Convolution, Linear
 from models.network import SpikingClassifier
 from models.neurons import SpikingNeurons
 
@@ -28,11 +28,11 @@ def vgg11(config: ModelConfig, spec: InputSpec) -> SpikingClassifier:
         if index:
             layers.append(nn.AvgPool2d(2))
         for width in stage:
-            layers += [nn.Conv2d(channels, width, 3, padding=1), BatchNorm(width), neurons()]
+            layers += [Convolution(channels, width, 3, padding=1), BatchNorm(width), neurons()]
             channels = width
     pooled = 2 ** (len(STAGES) - 1)
     flat = channels * (spec.height // pooled) * (spec.width // pooled)
-    layers += [nn.Flatten(), nn.Linear(flat, HIDDEN), neurons()]
-    layers += [nn.Linear(HIDDEN, HIDDEN), neurons()]
-    head = nn.Linear(HIDDEN, spec.num_classes)
+    layers += [nn.Flatten(), Linear(flat, HIDDEN), neurons()]
+    layers += [Linear(HIDDEN, HIDDEN), neurons()]
+    head = Linear(HIDDEN, spec.num_classes)
     return SpikingClassifier(config, spec, nn.Sequential(*layers), head, num_static=2)

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from models.batch_norm import BatchNorm
 from models.config import InputSpec, ModelConfig
+from models.layers import BatchNorm, Convolution, Linear
 from models.network import SpikingClassifier
 from models.neurons import SpikingNeurons
 
@@ -35,12 +35,12 @@ class Block(nn.Module):
         super().__init__()
         self.norm1 = BatchNorm(channels)
         self.neurons1 = SpikingNeurons(config.neuron, config.num_timesteps)
-        self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
+        self.conv1 = Convolution(channels, width, 3, stride, padding=1, bias=False)
         self.norm2 = BatchNorm(width)
         self.neurons2 = SpikingNeurons(config.neuron, config.num_timesteps)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.conv2 = Convolution(width, width, 3, padding=1, bias=False)
         self.shortcut = (
-            nn.Conv2d(channels, width, 1, stride, bias=False) if channels != width else None
+            Convolution(channels, width, 1, stride, bias=False) if channels != width else None
         )
         self.combination = ConvexCombination()
 
@@ -55,7 +55,7 @@ class Block(nn.Module):
 
 def wrn16_4(config: ModelConfig, spec: InputSpec) -> SpikingClassifier:
     """WRN-16-4 for images of 32x32 (Sec. 5): 3 stages of 2 blocks, widths 64, 128, 256."""
-    layers: list[nn.Module] = [nn.Conv2d(spec.channels, 16, 3, padding=1, bias=False)]
+    layers: list[nn.Module] = [Convolution(spec.channels, 16, 3, padding=1, bias=False)]
     channels = 16
     for width, stride in zip(WIDTHS, STRIDES, strict=True):
         for index in range(BLOCKS_PER_STAGE):
@@ -63,6 +63,6 @@ def wrn16_4(config: ModelConfig, spec: InputSpec) -> SpikingClassifier:
             channels = width
     neurons = SpikingNeurons(config.neuron, config.num_timesteps)
     layers += [BatchNorm(channels), neurons, nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    head = nn.Linear(channels, spec.num_classes)
+    head = Linear(channels, spec.num_classes)
     # The first block's batch norm is inside the block, so the convolution alone stands before.
     return SpikingClassifier(config, spec, nn.Sequential(*layers), head, num_static=1)

@@ -215,8 +215,8 @@ class ComputeConfig:
     max_backlog: Count = 8
     """Trained networks that may wait for evaluation before training pauses."""
     compile: CompileChoice = "auto"
-    """Whether the neurons are compiled for training, which changes its last digits: `auto` on a CPU
-    with a compiler for trainings of half an hour or more; `on` also on a GPU."""
+    """Whether layers are compiled for training, which changes its last digits: `auto` on a CPU with
+    a compiler for trainings of half an hour or more; `on` also on a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,7 +82,7 @@ def train(
         fingerprint: Of `config`; a worker need not see the data's files to compute it.
         device: auto, cpu or cuda.
         num_threads: Of torch on the CPU; part of what decides the numbers' last digits.
-        compile_choice: Whether the neurons are compiled; decides last digits, too.
+        compile_choice: Whether layers are compiled; decides last digits, too.
         look: Whether the trial's robust accuracy is estimated on the way.
         should_stop: Asked after each epoch.
 

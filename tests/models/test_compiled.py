@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models import InputSpec, ModelConfig, NeuronConfig, build_model
+from models import InputSpec, ModelConfig, NeuronConfig, build_model, compile_layers
 from models.backward_rules import spike_trains
-from models.neurons import SpikingNeurons, compile_neurons
+from models.neurons import SpikingNeurons
 
 pytestmark = [
     pytest.mark.slow,
@@ -59,7 +59,7 @@ def test_a_network_trains_alike_and_keeps_its_names() -> None:
         InputSpec(channels=1, height=8, width=8, num_classes=4),
     ).double()
     twin = copy.deepcopy(model)
-    compile_neurons(twin)
+    compile_layers(twin)
     assert all(m.compiled for m in twin.modules() if isinstance(m, SpikingNeurons))
     images, labels = torch.rand(4, 1, 8, 8, dtype=torch.float64), torch.tensor([0, 3, 1, 2])
     gradients = []
