@@ -93,7 +93,8 @@ def with_gradients(outputs: Tensor, *operands: Operand) -> Tensor:
         for tensor, gradient, saved in operands
         if tensor.requires_grad
     ]
-    summed: Tensor = _Sum.apply(outputs, *parts)  # type: ignore[no-untyped-call]
+    # In a list, or autograd would take what it returns for a view of them, never changed in place.
+    summed: Tensor = _Sum.apply([outputs], *parts)  # type: ignore[no-untyped-call]
     return summed
 
 
@@ -115,12 +116,12 @@ class _Part(torch.autograd.Function):
 
 
 class _Sum(torch.autograd.Function):
-    """The first operand, as a sum with zeros."""
+    """The outputs, as a sum with zeros."""
 
     @staticmethod
-    def forward(ctx: Any, outputs: Tensor, *parts: Tensor) -> Tensor:
+    def forward(ctx: Any, outputs: list[Tensor], *parts: Tensor) -> Tensor:
         ctx.num_parts = len(parts)
-        return outputs
+        return outputs[0]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
