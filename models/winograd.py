@@ -102,8 +102,13 @@ def _convolved(
 
     `keep` takes the transformed inputs of each chunk, shape (36, P, C).
     """
-    images, width = inputs.permute(0, 2, 3, 1), transformed.shape[1]
-    outputs = images.new_empty((*images.shape[:3], width))
+    images, (number, _, *size) = inputs.permute(0, 2, 3, 1), inputs.shape
+    outputs = torch.empty(
+        (number, transformed.shape[1], *size),
+        dtype=inputs.dtype,
+        device=inputs.device,
+        memory_format=torch.channels_last,
+    )
     for part in _chunks(images):
         padded = torch.nn.functional.pad(images[part], (0, 0, 1, 1, 1, 1))
         seen = _transformed(_inputs, _gathered(padded, SEEN))
@@ -113,9 +118,9 @@ def _convolved(
             times_transposed(tiles, kernels, bias if index == BIASED else None)
             for index, (tiles, kernels) in enumerate(zip(seen, transformed, strict=True))
         ]
-        target = _tiles(outputs[part], TILE)
+        target = _tiles(outputs.permute(0, 2, 3, 1)[part], TILE)
         target.copy_(_transformed(_outputs, entries).view(target.shape))
-    return outputs.permute(0, 3, 1, 2)
+    return outputs
 
 
 def _weight_gradient(grad_outputs: Tensor, *seen: Tensor) -> Tensor:

@@ -67,6 +67,7 @@ def test_linear(dtype: torch.dtype, bias: bool) -> None:
     assert torch.equal(plain[0], nn.functional.linear(inputs, layer.weight, layer.bias))
     layer.compiled = True
     torch.testing.assert_close(answers(layer, inputs), plain)
+    layer(inputs).relu_()
 
 
 @pytest.mark.slow

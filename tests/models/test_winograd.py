@@ -49,6 +49,7 @@ def test_values_and_gradients_of_float64(
         answers.append([outputs, *torch.autograd.grad(outputs, asked, grad)])
     torch.testing.assert_close(*answers, rtol=1e-11, atol=1e-11)
     assert answers[0][0].is_contiguous(memory_format=torch.channels_last)
+    answers[0][0].relu_()
 
 
 def test_without_bias_and_without_gradient() -> None:
