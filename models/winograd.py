@@ -50,6 +50,13 @@ OUTPUTS: Matrix = (
 TILE, SEEN, KERNEL = 4, 6, 3
 BIASED = SEEN + 1
 """The entry that all outputs of a tile contain once: row and column of the point 1."""
+INSIDE = (
+    (slice(0, 1), slice(1, None), TILE - 1),
+    (slice(1, SEEN - 1), slice(None), 0),
+    (slice(SEEN - 1, SEEN), slice(-1), TILE),
+)
+"""Of the rows, or columns, that a tile sees: which, in which tiles they lie inside the image, and
+the first of the image's that they are."""
 CHUNK = 2**25
 """Bytes of input tiles that are computed at once: they stay in the processor's cache."""
 
@@ -110,15 +117,14 @@ def _convolved(
         memory_format=torch.channels_last,
     )
     for part in _chunks(images):
-        padded = torch.nn.functional.pad(images[part], (0, 0, 1, 1, 1, 1))
-        seen = _transformed(_inputs, _gathered(padded, SEEN))
+        seen = _transformed(_inputs, _seen(images[part]))
         if keep is not None:
             keep.append(seen)
         entries = [
             times_transposed(tiles, kernels, bias if index == BIASED else None)
             for index, (tiles, kernels) in enumerate(zip(seen, transformed, strict=True))
         ]
-        target = _tiles(outputs.permute(0, 2, 3, 1)[part], TILE)
+        target = _tiles(outputs.permute(0, 2, 3, 1)[part], TILE, TILE)
         target.copy_(_transformed(_outputs, entries).view(target.shape))
     return outputs
 
@@ -131,7 +137,7 @@ def _weight_gradient(grad_outputs: Tensor, *seen: Tensor) -> Tensor:
     sizes = [inputs.shape[1] // tiles_per_image for inputs in seen]
     parts: Sequence[Tensor] = grads.split(sizes)
     for part, inputs in zip(parts, seen, strict=True):
-        tiles = _transformed(_output_gradients, _gathered(part, TILE))
+        tiles = _transformed(_output_gradients, _gathered(part))
         products = [
             times_transposed(grad.t(), entry.t()) for grad, entry in zip(tiles, inputs, strict=True)
         ]
@@ -140,17 +146,35 @@ def _weight_gradient(grad_outputs: Tensor, *seen: Tensor) -> Tensor:
     return gradient.view(KERNEL, KERNEL, *gradient.shape[1:]).permute(2, 3, 0, 1)
 
 
-def _gathered(images: Tensor, size: int) -> Tensor:
-    """The tiles' pixels as planes: images (N, H, W, C) to (size * size, P, C)."""
-    return _tiles(images, size).contiguous().view(size * size, -1, images.shape[-1])
+def _gathered(images: Tensor) -> Tensor:
+    """The pixels of every tile as planes: (N, H, W, C) to (16, P, C)."""
+    return _tiles(images, TILE, TILE).contiguous().view(TILE**2, -1, images.shape[3])
 
 
-def _tiles(images: Tensor, size: int) -> Tensor:
-    """Tiles of a size every four pixels, a view: (N, H, W, C) to (size, size, N, H', W', C)."""
+def _seen(images: Tensor) -> Tensor:
+    """The 6x6 pixels that every tile sees, 0 beyond the image, as planes: to (36, P, C)."""
+    number, height, width, channels = images.shape
+    seen = images.new_empty((SEEN, SEEN, number, height // TILE, width // TILE, channels))
+    for beyond in (
+        seen[0, :, :, 0],
+        seen[-1, :, :, -1],
+        seen[:, 0, :, :, 0],
+        seen[:, -1, :, :, -1],
+    ):
+        beyond.zero_()
+    for rows, inside_rows, top in INSIDE:
+        for columns, inside_columns, left in INSIDE:
+            part = seen[rows, columns, :, inside_rows, inside_columns]
+            part.copy_(_tiles(images[:, top:, left:], *part.shape[:2]))
+    return seen.view(SEEN**2, -1, channels)
+
+
+def _tiles(images: Tensor, rows: int, columns: int) -> Tensor:
+    """Tiles of a size every four pixels, a view: (N, H, W, C) to (rows, columns, N, H', W', C)."""
     number, height, width, channels = images.shape
     image, row, column, channel = images.stride()
     return images.as_strided(
-        (size, size, number, height // TILE, width // TILE, channels),
+        (rows, columns, number, height // TILE, width // TILE, channels),
         (row, column, image, TILE * row, TILE * column, channel),
         images.storage_offset(),
     )
