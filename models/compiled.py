@@ -19,6 +19,8 @@ from models.surrogates import SURROGATES
 
 Forward = Callable[[Tensor], tuple[Tensor, Tensor]]
 Backward = Callable[[Tensor, Tensor], Tensor]
+VECTOR_BITS = {"AVX2": 256, "AVX512": 512}
+"""Width of a processor's vectors by PyTorch's name for it; others choose for themselves."""
 
 
 @functools.cache
@@ -51,12 +53,23 @@ def _kernels(
             grad_voltage = leak * grads[-1]
         return torch.stack(grads[::-1])
 
+    return compiled_kernel(forward), compiled_kernel(backward)
+
+
+def compiled_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of tensors compiled by `torch.compile`, at its first call, for any sizes.
+
+    What was compiled once for a machine stays on its disk. PyTorch finds it again without regard
+    to the width of the processor's vectors, and what was compiled for others computes rubbish on
+    this one: a disk that machines share, `ATEN_CPU_CAPABILITY` set. So the width is stated here.
+    """
+    width = VECTOR_BITS.get(torch.backends.cpu.get_cpu_capability())
     # One compiling thread: a pool of further processes is no good on a worker of a cluster.
-    options: dict[str, Any] = {"compile_threads": 1}
-    return (
-        torch.compile(forward, dynamic=True, fullgraph=True, options=options),
-        torch.compile(backward, dynamic=True, fullgraph=True, options=options),
+    options: dict[str, Any] = {"compile_threads": 1, "cpp.simdlen": width}
+    kernel: Callable[..., Any] = torch.compile(
+        function, dynamic=True, fullgraph=True, options=options
     )
+    return kernel
 
 
 class _CompiledThroughTime(torch.autograd.Function):

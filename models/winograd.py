@@ -14,11 +14,11 @@ spikes, being 0 or 1, are transformed without any, kernels and outputs are not.
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from models.compiled import compiled_kernel
 from models.products import Operand, times_transposed, with_gradients
 
 Matrix = tuple[tuple[float, ...], ...]
@@ -188,20 +188,15 @@ def _chunks(images: Tensor) -> Iterator[slice]:
 
 
 Planes = Sequence[Tensor] | Tensor
+_compiled = functools.cache(compiled_kernel)
 
 
 def _transformed(function: Callable[[Sequence[Tensor]], Tensor], planes: Planes) -> Tensor:
     """Planes of any one shape by a compiled function of flat ones."""
     # By `.data`, as `torch.compile` looks at what a view is a view of, and would compile anew.
     flat = [plane.reshape(-1).data for plane in planes]
-    return _compiled(function)(flat).view(-1, *planes[0].shape)
-
-
-@functools.cache
-def _compiled(function: Callable[[Sequence[Tensor]], Tensor]) -> Callable[..., Tensor]:
-    # One compiling thread: a pool of further processes is no good on a worker of a cluster.
-    options: dict[str, Any] = {"compile_threads": 1}
-    return torch.compile(function, dynamic=True, fullgraph=True, options=options)
+    transformed: Tensor = _compiled(function)(flat)
+    return transformed.view(-1, *planes[0].shape)
 
 
 # A function each, as what is compiled is counted, and limited, by function.

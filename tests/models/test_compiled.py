@@ -1,7 +1,11 @@
 """Compiled kernels are the closed form: same spikes, same gradients, same names."""
 
 import copy
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,3 +75,25 @@ def test_a_network_trains_alike_and_keeps_its_names() -> None:
         torch.testing.assert_close(
             ours, expected, rtol=1e-9, atol=1e-11 * float(expected.abs().max())
         )
+
+
+KERNEL = """
+import torch
+from models.winograd import _on_both_sides, _output_gradients, _transformed, OUTPUTS
+
+planes = torch.randn(16, 1000)
+ours = _transformed(_output_gradients, planes)
+torch.testing.assert_close(ours, _on_both_sides(tuple(zip(*OUTPUTS)), list(planes)))
+"""
+
+
+def test_what_was_compiled_for_wider_vectors_is_not_taken(tmp_path: Path) -> None:
+    """A disk that a machine with AVX-512 shares with one without."""
+    for capability in ("", "avx2"):
+        environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+        if capability:
+            environment["ATEN_CPU_CAPABILITY"] = capability
+        done = subprocess.run(
+            [sys.executable, "-c", KERNEL], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
