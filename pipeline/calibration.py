@@ -29,6 +29,7 @@ from pipeline.seeding import seeded
 from pipeline.suite_costs import SuiteRates, kind, kinds, num_steps, shortened
 from pipeline.threats import GRADIENTS, MEASURE, Member
 from pipeline.training import build_strategy
+from pipeline.training.compilation import CompileChoice, compile_if_worthwhile, num_updates
 from pipeline.training.loop import build_optimizer, train_epoch
 from pipeline.worker import strict_fp32
 
@@ -96,9 +97,15 @@ class TrainingRate:
 
 
 def measure_training(
-    trial: TrialConfig, dataset: Dataset, device: torch.device, num_threads: int
+    trial: TrialConfig,
+    dataset: Dataset,
+    device: torch.device,
+    num_threads: int,
+    compile_choice: CompileChoice,
 ) -> TrainingRate:
     """Run a few optimiser steps of a trial, on the data set's first samples.
+
+    Layers are compiled where the training's own would be, which takes half a minute, not counted.
 
     Raises:
         DivergedError: Even these few do not stay finite.
@@ -109,17 +116,23 @@ def measure_training(
     strategy = build_strategy(trial.strategy, domain_of(dataset))
     with seeded(trial.seed, "weights"):
         model = build_model(trial.model, input_spec(dataset)).to(device)
+    updates = num_updates(model, model.spec, model.num_timesteps)
+    updates *= len(dataset.train) * config.epochs
+    compiled = compile_if_worthwhile(model, compile_choice, updates=updates, device=device)
     optimizer = build_optimizer(model, config, strategy)
     full = min(config.batch_size, len(dataset.train))
 
-    def steps(batch: int, count: int = 1) -> float:
+    def train(batch: int, count: int) -> object:
         images, labels = _tensors(dataset.train, batch * count, device)
         augment = AUGMENTATIONS[config.augmentation]
-        return clock.often(
-            lambda: train_epoch(model, optimizer, strategy, images, labels, batch, augment)
-        )
+        return train_epoch(model, optimizer, strategy, images, labels, batch, augment)
+
+    def steps(batch: int, count: int = 1) -> float:
+        return clock.often(lambda: train(batch, count))
 
     with seeded(trial.seed, "calibration"):
+        if compiled:
+            train(FEW, 1)
         batch, step_s = _grown(steps, full)
         whole = batch == full
         if whole:

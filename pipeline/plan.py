@@ -101,7 +101,9 @@ class Planner:
         networks: dict[ModelConfig, TrialConfig] = {}
         for label in dict.fromkeys([*space.baselines, *space.search.strategies]):
             for trial in _ends(space, label):
-                rate = measure_training(trial, self.dataset, device, share.trial_cpus)
+                rate = measure_training(
+                    trial, self.dataset, device, share.trial_cpus, space.compute.compile
+                )
                 epoch_s = rate.epoch_s(len(self.dataset.train), trial.training.batch_size)
                 trainings_s.setdefault(label, []).append(trial.training.epochs * epoch_s)
                 rates.setdefault(label, rate)

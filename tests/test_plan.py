@@ -2,12 +2,15 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
-from pipeline import sweep
+from pipeline import calibration, experiment, sweep
 from pipeline.calibration import TrainingRate, measure_suite
+from pipeline.config import input_spec
 from pipeline.costs import Case, Phase, Rate
 from pipeline.experiment import trial_folder
 from pipeline.plan import Costs, Planner, Target, duration
@@ -182,6 +185,30 @@ def test_every_kind_of_attack_is_tried(name: str, tmp_path: Path) -> None:
     wanted = {kind(member) for member in chosen if member.attack is not None}
     assert wanted <= set(rates.steps)
     assert all(rate.seconds(12) > 0 for kind, rate in rates.steps.items() if kind != FORWARD)
+
+
+def test_training_is_tried_as_it_will_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled or not, by the same rule: what the whole training updates."""
+    asked = []
+
+    def watched(model: nn.Module, choice: str, **details: Any) -> bool:
+        asked.append((choice, details["updates"]))
+        return False
+
+    for module in (calibration, experiment):
+        monkeypatch.setattr(module, "compile_if_worthwhile", watched)
+    found = planner(tmp_path, "compute.compile='off'")
+    trial = found.space.trial("vanilla")
+    calibration.measure_training(trial, found.dataset, HERE.device, 1, "off")
+    splits = {"train": found.dataset.train, "validation": found.dataset.validation}
+    folder = trial_folder(found.store, "any")
+    epochs = experiment.train(
+        trial, splits, input_spec(found.dataset), folder,
+        fingerprint="any", device="cpu", compile_choice="off",
+    )  # fmt: skip
+    next(iter(epochs))
+    assert asked[0] == asked[1]
+    assert asked[0][1] > len(found.dataset.train) * trial.training.epochs
 
 
 def test_flips_of_event_frames_are_tried(tmp_path: Path) -> None:
