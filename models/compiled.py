@@ -25,7 +25,7 @@ VECTOR_BITS = {"AVX2": 256, "AVX512": 512}
 
 @functools.cache
 def _kernels(
-    surrogate: str, gamma: float, leak: float, threshold: float
+    surrogate: str, gamma: float, leak: float, threshold: float, num_threads: int
 ) -> tuple[Forward, Backward]:
     """Current (T, N) to spikes and charged voltages; their gradient and those to the current's.
 
@@ -53,19 +53,29 @@ def _kernels(
             grad_voltage = leak * grads[-1]
         return torch.stack(grads[::-1])
 
-    return compiled_kernel(forward), compiled_kernel(backward)
+    return compiled_kernel(forward, num_threads), compiled_kernel(backward, num_threads)
 
 
-def compiled_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+@functools.cache
+def compiled_kernel(function: Callable[..., Any], num_threads: int) -> Callable[..., Any]:
     """A function of tensors compiled by `torch.compile`, at its first call, for any sizes.
 
     What was compiled once for a machine stays on its disk. PyTorch finds it again without regard
-    to the width of the processor's vectors, and what was compiled for others computes rubbish on
-    this one: a disk that machines share, `ATEN_CPU_CAPABILITY` set. So the width is stated here.
+    to threads and to the width of the processor's vectors: what was compiled for one thread runs on
+    one for ever, and what was compiled for wider vectors computes rubbish on a machine without (a
+    disk that machines share, `ATEN_CPU_CAPABILITY` set). So both are stated here.
+
+    Args:
+        function: Of tensors, to tensors.
+        num_threads: Of a CPU, that it runs on.
     """
     width = VECTOR_BITS.get(torch.backends.cpu.get_cpu_capability())
     # One compiling thread: a pool of further processes is no good on a worker of a cluster.
-    options: dict[str, Any] = {"compile_threads": 1, "cpp.simdlen": width}
+    options: dict[str, Any] = {
+        "compile_threads": 1,
+        "cpp.simdlen": width,
+        "cpp.threads": num_threads,
+    }
     kernel: Callable[..., Any] = torch.compile(
         function, dynamic=True, fullgraph=True, options=options
     )
@@ -79,7 +89,7 @@ class _CompiledThroughTime(torch.autograd.Function):
     def forward(
         ctx: Any, current: Tensor, surrogate: str, gamma: float, leak: float, threshold: float
     ) -> Tensor:
-        kernels = _kernels(surrogate, gamma, leak, threshold)
+        kernels = _kernels(surrogate, gamma, leak, threshold, torch.get_num_threads())
         # Dimensions as they lie in memory, so that a dense current is flattened without a copy.
         order = sorted(range(1, current.dim()), key=lambda dim: -current.stride()[dim])
         ordered = current.permute(0, *order)

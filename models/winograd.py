@@ -188,14 +188,13 @@ def _chunks(images: Tensor) -> Iterator[slice]:
 
 
 Planes = Sequence[Tensor] | Tensor
-_compiled = functools.cache(compiled_kernel)
 
 
 def _transformed(function: Callable[[Sequence[Tensor]], Tensor], planes: Planes) -> Tensor:
     """Planes of any one shape by a compiled function of flat ones."""
     # By `.data`, as `torch.compile` looks at what a view is a view of, and would compile anew.
     flat = [plane.reshape(-1).data for plane in planes]
-    transformed: Tensor = _compiled(function)(flat)
+    transformed: Tensor = compiled_kernel(function, torch.get_num_threads())(flat)
     return transformed.view(-1, *planes[0].shape)
 
 
