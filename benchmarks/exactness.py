@@ -87,14 +87,14 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=500)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--epsilon", type=float, default=0.15, help="of the attack")
-    parser.add_argument("--timesteps", type=int, default=8)
+    parser.add_argument("--num-timesteps", type=int, default=8)
     parser.add_argument("--channels", type=int, nargs=3, default=ModelConfig.channels)
     parser.add_argument("--compile", action="store_true", help="the fast path's layers")
     add_outputs(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     channels = tuple(arguments.channels)
-    model, images, labels = trained(arguments.epochs, arguments.timesteps, channels)
+    model, images, labels = trained(arguments.epochs, arguments.num_timesteps, channels)
     attacker = copy.deepcopy(model)
     if arguments.compile:
         compile_layers(attacker)
@@ -135,7 +135,7 @@ def main() -> None:
     }
     clean = 100 * float(stands(model, images, labels).float().mean())
     settings = (
-        f"small network, T={arguments.timesteps}, channels {channels}, AT on digits, "
+        f"small network, T={arguments.num_timesteps}, channels {channels}, AT on digits, "
         f"{arguments.epochs} epochs, layers {'compiled' if arguments.compile else 'eager'}; "
         f"{len(labels)} samples, "
         f"clean accuracy {clean:.1f} %; robust accuracy under PGD10, epsilon {arguments.epsilon:g}"

@@ -22,6 +22,7 @@ from models.compiled import compiled_kernel
 from models.products import Operand, times_transposed, with_gradients
 
 Matrix = tuple[tuple[float, ...], ...]
+Planes = Sequence[Tensor] | Tensor
 INPUTS: Matrix = (
     (4, 0, -5, 0, 1, 0),
     (0, -4, -4, 1, 1, 0),
@@ -185,9 +186,6 @@ def _chunks(images: Tensor) -> Iterator[slice]:
     tile_bytes = images[0].numel() * images.element_size() * SEEN**2 // TILE**2
     size = max(1, CHUNK // tile_bytes)
     yield from (slice(start, start + size) for start in range(0, len(images), size))
-
-
-Planes = Sequence[Tensor] | Tensor
 
 
 def _transformed(function: Callable[[Sequence[Tensor]], Tensor], planes: Planes) -> Tensor:
