@@ -14,7 +14,7 @@ WORTHWHILE = 6e10
 """Neuron updates (neurons x T x images) from which on `auto` compiles on a CPU.
 
 Neurons alone were compiled in 12 to 20 s of one core and saved 2.5 ns an update, forward and
-backward (an AMD EPYC): this is eight to twelve times the break-even, and what attacks and penalties
+backward (an AMD EPYC): this is 7 to 12 times the break-even, and what attacks and penalties
 add to each image is not counted. Wide convolutions take 10 to 20 s more, and save a third to a half
 of VGG-11's steps."""
 
